@@ -1,0 +1,29 @@
+"""Knowledge distillation for tables: train on every column you have, predict from the few you will have later."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tabkd.estimator import DistilledEstimator
+    from tabkd.evaluate import DistillationReport, evaluate_distillation
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DistilledEstimator": "tabkd.estimator",
+    "DistillationReport": "tabkd.evaluate",
+    "evaluate_distillation": "tabkd.evaluate",
+}
+__all__ = ["DistillationReport", "DistilledEstimator", "__version__", "evaluate_distillation"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tabkd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,135 @@
+"""Private scikit-learn names, and what every part of the package asks of a foreign estimator."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils._indexing import _get_column_indices, _safe_indexing
+from sklearn.utils.validation import _check_sample_weight, has_fit_parameter
+
+__all__ = [
+    "check_sample_weight",
+    "clone_estimator",
+    "column_indices",
+    "fit_weighted",
+    "is_catboost",
+    "is_regressor",
+    "is_search",
+    "last_step",
+    "optional_import",
+    "scores_labels",
+    "seeded",
+    "take_rows",
+]
+
+check_sample_weight = _check_sample_weight
+column_indices = _get_column_indices
+take_rows = _safe_indexing
+
+
+def optional_import(module: str, *, needed_by: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{needed_by} needs {module.partition('.')[0]}: pip install 'tabkd[{extra}]'") from error
+
+
+def is_search(estimator: Any) -> bool:
+    """Whether ``estimator`` chooses another estimator's parameters (``GridSearchCV`` and its kin)."""
+    return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
+
+
+def is_regressor(estimator: Any) -> bool:
+    """Whether ``estimator`` predicts numbers, by its tags."""
+    return get_tags(estimator).estimator_type == "regressor"
+
+
+def last_step(estimator: Any) -> Any:
+    """The model inside searches and at the end of pipelines."""
+    while True:
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif is_search(estimator):
+            estimator = estimator.estimator
+        else:
+            return estimator
+
+
+def is_catboost(estimator: Any) -> bool:
+    """Whether ``estimator`` is one of CatBoost's models, asked without importing CatBoost."""
+    return any(base.__module__.partition(".")[0] == "catboost" for base in type(estimator).__mro__)
+
+
+def clone_estimator(estimator: Any) -> Any:
+    """Clone like scikit-learn, also where CatBoost's parameters trip ``sklearn.base.clone``.
+
+    ``CatBoostClassifier(cat_features=[...])`` copies the list it is given, which ``clone`` takes
+    for a constructor that changes its parameters.
+    """
+    try:
+        return clone(estimator)
+    except RuntimeError:
+        if is_catboost(estimator):
+            return type(estimator)(**copy.deepcopy(estimator.get_params(deep=False)))
+        return copy.deepcopy(estimator)
+
+
+def seeded(estimator: Any, seed: int | None) -> Any:
+    """Set every ``random_state`` in ``estimator`` and its parts to ``seed``; ``None`` leaves them."""
+    if seed is None:
+        return estimator
+    params = estimator.get_params(deep=True)
+    parts = {"": estimator} | {
+        f"{name}__": value
+        for name, value in params.items()
+        if hasattr(value, "get_params") and not isinstance(value, type)
+    }
+    seeds = {}
+    for prefix, part in parts.items():
+        if is_catboost(part):
+            names = [n for n in ("random_state", "random_seed") if n in part.get_params(deep=False)]
+            seeds[prefix + (names or ["random_seed"])[0]] = seed
+        elif "random_state" in part.get_params(deep=False):
+            seeds[prefix + "random_state"] = seed
+    return estimator.set_params(**seeds) if seeds else estimator
+
+
+def scores_labels(scorer: Any) -> bool:
+    """Whether a scorer reads labels, and so depends on a threshold; True where it does not say."""
+    return getattr(scorer, "_response_method", "predict") == "predict"
+
+
+def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: np.ndarray | None, **fit_params: Any) -> Any:
+    """Fit, with the weights handed to whichever part of ``estimator`` takes them.
+
+    Raises
+    ------
+    ValueError
+        If there are weights and ``estimator`` takes none.
+    """
+    if sample_weight is not None:
+        fit_params |= {_weight_name(estimator): sample_weight}
+    return estimator.fit(X, y, **fit_params)
+
+
+def _weight_name(estimator: Any) -> str:
+    if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
+        step, last = estimator.steps[-1]
+        return f"{step}__{_weight_name(last)}"
+    if is_search(estimator):
+        return _weight_name(estimator.estimator)
+    if isinstance(estimator, Pipeline) or has_fit_parameter(estimator, "sample_weight"):
+        return "sample_weight"
+    raise ValueError(
+        f"{type(estimator).__name__} takes no sample_weight, but weights were given. "
+        "Use an estimator whose fit takes sample_weight, or fit without weights."
+    )

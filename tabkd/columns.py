@@ -1,0 +1,420 @@
+"""Tables in, numbers out: names, kinds, categories and missing values.
+
+pandas and polars frames and NumPy arrays are read here and nowhere else. What an estimator sees
+depends on its *encoding*:
+
+``"ordinal"``
+    One float32 column per table column. Categories become codes: 0 is a category never seen in
+    ``fit``, 1 a missing one, 2 and up the known ones in sorted order.
+``"onehot"``
+    As ``"ordinal"``, but each category column becomes one 0/1 column per known category and one for
+    missing; an unknown category is all zeros. The numbers are those of float32, but held in float64, because
+    scikit-learn's linear models compute in the precision of their input.
+``"catboost"``
+    As ``"ordinal"``, but the columns named in CatBoost's ``cat_features`` stay strings, ``""`` if missing.
+``"category"``
+    As ``"ordinal"``, but category columns are pandas categoricals (for XGBoost's ``enable_categorical``).
+``"table"``
+    The table as it is, floating-point columns cast to float32 (pipelines encode for themselves).
+``"raw"``
+    The table untouched (for a model that was fitted elsewhere).
+
+The fitted encoder is plain data, so that it can be exported with the model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import issparse
+
+from tabkd._compat import column_indices, optional_import, take_rows
+
+#: What :func:`as_table` returns: a pandas frame or a NumPy array.
+Table = Any
+
+__all__ = ["Column", "ColumnEncoder", "as_table", "column_positions"]
+
+UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
+ENCODINGS = ("ordinal", "onehot", "catboost", "category", "table", "raw")
+_EXACT_INTEGERS = 2**24
+
+
+def as_table(X: Any) -> Table:
+    """Read a table: a pandas frame with unique names, or a numeric 2-D array.
+
+    Parameters
+    ----------
+    X : pandas or polars frame, or array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    DataFrame or ndarray
+        Arrays of objects or strings come back as a frame without names (its columns are positions).
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is sparse.
+    ValueError
+        If ``X`` is empty, not two-dimensional, complex, or has duplicate column names.
+    """
+    if type(X).__module__.partition(".")[0] == "polars":
+        optional_import("pyarrow", needed_by="A polars table", extra="polars")
+        X = X.to_pandas()
+    if issparse(X):
+        raise TypeError("Sparse data was passed for X, but dense data is required. Use X.toarray().")
+    if not isinstance(X, pd.DataFrame):
+        X = np.asarray(X)
+        if X.ndim != 2:
+            raise ValueError(
+                f"Expected 2D array, got {X.ndim}D array instead. Reshape your data: "
+                "X.reshape(-1, 1) if it has one feature, X.reshape(1, -1) if it is one sample."
+            )
+        if X.dtype.kind == "c":
+            raise ValueError("Complex data not supported. Split it into real and imaginary columns.")
+        if X.dtype.kind not in "biuf":
+            X = pd.DataFrame(X).infer_objects()
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        what, unit = ("sample", "rows") if X.shape[0] == 0 else ("feature", "columns")
+        raise ValueError(
+            f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required. "
+            f"The table is empty: pass one with {unit}."
+        )
+    if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+        twice = X.columns[X.columns.duplicated()].unique().tolist()
+        raise ValueError(f"Column names must be unique, but {twice} occur more than once. Rename or drop them.")
+    return X
+
+
+def column_positions(X: Table, spec: Any, what: str) -> list[int]:
+    """Resolve a scikit-learn column specification to positions.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray
+        A table from :func:`as_table`.
+    spec : str, int, sequence of either, slice, boolean mask, callable, or None
+        ``None`` is every column.
+    what : str
+        Name of the parameter, for errors.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or no column is chosen.
+    """
+    if spec is None:
+        return list(range(X.shape[1]))
+    if isinstance(spec, Callable):  # type: ignore[arg-type]
+        spec = spec(X)
+    names = [] if isinstance(spec, slice) else [n for n in np.atleast_1d(spec).tolist() if isinstance(n, str)]
+    if names and not has_names(X):
+        raise ValueError(f"{what} names columns {names}, but X has no column names. Use positions, or a frame.")
+    unknown = [name for name in names if name not in X.columns] if names else []
+    if unknown:
+        raise ValueError(f"{what} names unknown columns {unknown}. X has {X.columns.tolist()}.")
+    try:
+        positions = column_indices(X, list(spec) if isinstance(spec, pd.Index | tuple) else spec)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{what}={spec!r} does not fit a table of {X.shape[1]} columns: {error}") from error
+    if len(positions) == 0:
+        raise ValueError(f"{what}={spec!r} chooses no column. Choose at least one, or None for all.")
+    return [int(position) for position in positions]
+
+
+def has_names(X: Any) -> bool:
+    """Whether a table's columns are named by strings."""
+    return isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table as ``fit`` saw it.
+
+    Attributes
+    ----------
+    name : str or int
+        Its name, or its position in a table without names.
+    kind : {"number", "integer", "boolean", "category"}
+        Missing values are NaN for the first three; for categories NaN, None and ``""``.
+    categories : tuple
+        The known categories in sorted order: all strings, or all numbers.
+    """
+
+    name: str | int
+    kind: str
+    categories: tuple[Any, ...] = ()
+
+    @classmethod
+    def read(cls, name: str | int, values: pd.Series) -> Column:
+        """Find out a column's kind and categories.
+
+        Raises
+        ------
+        TypeError
+            If the values are dates or times, or objects that are neither text nor numbers.
+        """
+        dtype = values.dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            known = dtype.categories[dtype.categories != ""]
+            return cls(name, "category", tuple(known.tolist()) if dtype.ordered else _sorted_categories(known))
+        if pd.api.types.is_bool_dtype(dtype):
+            return cls(name, "boolean")
+        if pd.api.types.is_complex_dtype(dtype):
+            raise ValueError(f"Complex data not supported (column {name!r}). Split it into two columns.")
+        if pd.api.types.is_numeric_dtype(dtype):
+            kind = "integer" if pd.api.types.is_integer_dtype(dtype) else "number"
+            if kind == "integer" and values.abs().max() > _EXACT_INTEGERS:
+                warnings.warn(
+                    f"Column {name!r} holds integers beyond 2**24, which float32 rounds to multiples "
+                    "of 2 or more. Use differences, or a category if it is a code.",
+                    stacklevel=2,
+                )
+            return cls(name, kind)
+        if pd.api.types.is_datetime64_any_dtype(dtype) or dtype.kind in "mM":
+            raise TypeError(
+                f"Column {name!r} holds dates or times ({dtype}). float32 cannot hold them (epoch seconds step "
+                "by 128 s): make parts such as .dt.month, .dt.dayofweek or .dt.hour columns of their own."
+            )
+        present = values[values.notna()]
+        if all(isinstance(value, str) for value in present):
+            return cls(name, "category", _sorted_categories(present[present != ""].unique()))
+        if all(isinstance(value, bool | np.bool_) for value in present):
+            return cls(name, "boolean")
+        if all(isinstance(value, int | float | np.number) for value in present):
+            return cls(name, "number")
+        odd = next(v for v in present if not isinstance(v, str))
+        raise TypeError(
+            f"Column {name!r} mixes text with {odd!r} ({type(odd).__name__}): every argument must be a string "
+            "or every one a number. Convert it with .astype(str) or pd.to_numeric."
+        )
+
+    def codes(self, values: pd.Series) -> np.ndarray:
+        """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order."""
+        found = pd.Index(self.categories).get_indexer(pd.Index(values.astype(object)))
+        codes = np.where(found >= 0, found + FIRST_CATEGORY, UNKNOWN).astype(np.float32)
+        codes[_is_missing(values)] = MISSING
+        return codes
+
+    def texts(self, values: pd.Series) -> pd.Series:
+        """Values as text, ``""`` where missing."""
+        missing = _is_missing(values)
+        if self.kind == "number":
+            values = values.astype(np.float32)
+        return values.astype(object).where(~missing, "").map(str).astype(object)
+
+    def numbers(self, values: pd.Series) -> np.ndarray:
+        """Values as float32 of shape (n_samples,), NaN where missing.
+
+        Raises
+        ------
+        ValueError
+            If a value is not a number.
+        """
+        if self.kind == "category":
+            return self.codes(values)
+        try:
+            with np.errstate(over="ignore"):
+                return values.to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"Column {self.name!r} was a {self.kind} in fit, but now holds text or objects: {error}. "
+                "Convert it with pd.to_numeric(..., errors='coerce')."
+            ) from error
+
+
+def _sorted_categories(values: Iterable[Any]) -> tuple[Any, ...]:
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    try:
+        return tuple(sorted(values))
+    except TypeError:
+        return tuple(sorted(values, key=str))
+
+
+def _is_missing(values: pd.Series) -> np.ndarray:
+    return (values.isna() | (values.astype(object) == "").fillna(False).astype(bool)).to_numpy()
+
+
+@dataclass(frozen=True)
+class ColumnEncoder:
+    """How a table becomes what an estimator reads, as plain data.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        What is needed, in the order that the estimator sees.
+    positions : tuple of int
+        Where they stood in the table of ``fit``.
+    width : int
+        Number of columns of that table.
+    named : bool
+        Whether that table had column names.
+    encoding : str
+        One of the encodings that the module describes.
+    as_text : frozenset of str or int
+        Names of the columns that stay text under ``"catboost"``.
+    """
+
+    columns: tuple[Column, ...]
+    positions: tuple[int, ...]
+    width: int
+    named: bool
+    encoding: str = "ordinal"
+    as_text: frozenset[str | int] = frozenset()
+
+    @classmethod
+    def fit(
+        cls,
+        X: Table,
+        positions: Sequence[int],
+        encoding: str = "ordinal",
+        as_text: Iterable[str | int] = (),
+    ) -> ColumnEncoder:
+        """Learn kinds and categories of the columns at ``positions``.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n_samples, n_features)
+            A table from :func:`as_table`.
+        positions : sequence of int
+        encoding : str
+        as_text : iterable of str or int
+            ``cat_features`` of a CatBoost model: names, or positions among ``positions``.
+
+        Returns
+        -------
+        ColumnEncoder
+        """
+        if encoding != "raw" and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
+            frame = pd.DataFrame(X)
+            columns = tuple(Column.read(frame.columns[p], frame.iloc[:, p]) for p in positions)
+        else:
+            names = X.columns if isinstance(X, pd.DataFrame) else range(X.shape[1])
+            columns = tuple(Column(names[p], "number") for p in positions)
+        texts = frozenset(columns[c].name if isinstance(c, int | np.integer) else c for c in as_text)
+        return cls(columns, tuple(positions), X.shape[1], has_names(X), encoding, texts)
+
+    @property
+    def names(self) -> list[str | int]:
+        """Names of the columns needed."""
+        return [column.name for column in self.columns]
+
+    @property
+    def _dtype(self) -> type:
+        return np.float64 if self.encoding == "onehot" else np.float32
+
+    @property
+    def sources(self) -> list[int]:
+        """For each encoded column, the index of the table column that it comes from."""
+        return [
+            index
+            for index, column in enumerate(self.columns)
+            for _ in range(len(column.categories) + 1 if self.encoding == "onehot" and column.kind == "category" else 1)
+        ]
+
+    def select(self, indices: Sequence[int]) -> ColumnEncoder:
+        """The same encoder for some of its columns, by index among them."""
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in indices),
+            positions=tuple(self.positions[i] for i in indices),
+        )
+
+    def pick(self, X: Table) -> Table:
+        """The needed columns of a table, in order: by name where there are names, else by position.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing.
+        """
+        if self.named and has_names(X):
+            if X.columns.tolist() == self.names:
+                return X
+            missing = [name for name in self.names if name not in X.columns]
+            if missing:
+                raise ValueError(f"Columns {missing} are missing. This model needs {self.names}.")
+            return X[self.names]
+        if X.shape[1] == len(self.columns):
+            return X
+        if X.shape[1] != self.width:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but this model is expecting {self.width} features as input"
+                + ("." if self.width == len(self.columns) else f", or its own {len(self.columns)}.")
+            )
+        return X.iloc[:, list(self.positions)] if isinstance(X, pd.DataFrame) else X[:, list(self.positions)]
+
+    def transform(self, X: Table) -> Table:
+        """Encode a table.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray
+            The full table or only the columns needed, as :func:`as_table` gives it.
+
+        Returns
+        -------
+        DataFrame or ndarray
+            A frame under the columns' names if the table of ``fit`` had names or is of mixed types, else an array.
+        """
+        X = self.pick(X)
+        if self.encoding == "raw":
+            return X
+        if self.encoding == "table":
+            return _floats_to_float32(X)
+        if not isinstance(X, pd.DataFrame):
+            if not self.named and not any(column.kind == "category" for column in self.columns):
+                with np.errstate(over="ignore"):
+                    return X.astype(np.float32).astype(self._dtype, copy=False)
+            X = pd.DataFrame(X).infer_objects()
+        if self.encoding in ("catboost", "category"):
+            return self._mixed_frame(X)
+        blocks = [self._block(column, X.iloc[:, i]) for i, column in enumerate(self.columns)]
+        names = [name for _, block_names in blocks for name in block_names]
+        matrix = np.empty((len(X), len(names)), dtype=self._dtype)
+        start = 0
+        for values, block_names in blocks:
+            matrix[:, start : start + len(block_names)] = values
+            start += len(block_names)
+        return pd.DataFrame(matrix, columns=names, index=X.index, copy=False) if self.named else matrix
+
+    def _block(self, column: Column, values: pd.Series) -> tuple[np.ndarray, list[str | int]]:
+        numbers = column.numbers(values)[:, None]
+        if self.encoding != "onehot" or column.kind != "category":
+            return numbers, [column.name]
+        codes = np.arange(MISSING, FIRST_CATEGORY + len(column.categories))
+        return numbers == codes, [f"{column.name}={label}" for label in ("", *column.categories)]
+
+    def _mixed_frame(self, X: pd.DataFrame) -> pd.DataFrame:
+        made: dict[str | int, Any] = {}
+        for i, column in enumerate(self.columns):
+            values = X.iloc[:, i]
+            if column.name in self.as_text:
+                made[column.name] = column.texts(values)
+            elif self.encoding == "category" and column.kind == "category":
+                made[column.name] = pd.Categorical(values.where(~_is_missing(values)), list(column.categories))
+            else:
+                made[column.name] = column.numbers(values)
+        return pd.DataFrame(made, index=X.index)
+
+
+def _floats_to_float32(X: Table) -> Table:
+    with np.errstate(over="ignore"):
+        if not isinstance(X, pd.DataFrame):
+            return X.astype(np.float32) if X.dtype.kind == "f" else X
+        return X.astype({name: np.float32 for name in X.columns if pd.api.types.is_float_dtype(X[name].dtype)})
+
+
+def rows_of(X: Table, rows: np.ndarray) -> Table:
+    """A copy of some rows of a table, by position."""
+    return take_rows(X, rows)

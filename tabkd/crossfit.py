@@ -1,0 +1,330 @@
+"""Folds, pairs of folds, and the one loop that fits teachers, students and controls.
+
+The invariant, for the student ``S_i`` that is scored on fold ``i``: nothing in its ancestry was fitted on a row
+of fold ``i``. Soft targets from ordinary folds break it: a training row of ``S_i`` in fold ``j`` gets its target
+from a teacher that has seen the labels of fold ``i``. Pairs keep it: the teacher of the pair ``(i, j)`` has seen
+neither fold, labels fold ``j`` for ``S_i`` and fold ``i`` for ``S_j``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
+from sklearn.utils.parallel import Parallel, delayed
+
+from tabkd.columns import rows_of
+from tabkd.learners import Learner, Member, fit_members
+from tabkd.students import Targets
+
+__all__ = [
+    "Folds",
+    "StudentFit",
+    "TeacherFit",
+    "cross_fit",
+    "cross_fit_students",
+    "cross_fit_teacher",
+    "make_folds",
+]
+
+Rows = np.ndarray
+Split = tuple[Rows, Rows]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Train and test rows, one partition of the table per repeat.
+
+    Attributes
+    ----------
+    splits : list of (train, test)
+        Repeat after repeat.
+    repeat_of : list of int
+        The repeat that each split belongs to.
+    """
+
+    splits: list[Split]
+    repeat_of: list[int]
+
+    @property
+    def n_repeats(self) -> int:
+        """Number of times that the rows are partitioned."""
+        return self.repeat_of[-1] + 1
+
+    def pairs(self) -> Iterator[tuple[int, int, Rows]]:
+        """Two splits of one repeat, and the rows that a teacher of the pair may see."""
+        for i, j in combinations(range(len(self.splits)), 2):
+            if self.repeat_of[i] == self.repeat_of[j]:
+                (train_i, test_i), (train_j, test_j) = self.splits[i], self.splits[j]
+                rows = np.intersect1d(train_i, train_j)
+                yield i, j, np.setdiff1d(rows, np.union1d(test_i, test_j), assume_unique=True)
+
+
+def make_folds(
+    cv: Any,
+    X: Any,
+    y: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    classifier: bool,
+    seed: int | None = None,
+    partition: bool = True,
+    name: str = "cv",
+) -> Folds:
+    """Split the rows.
+
+    Parameters
+    ----------
+    cv : int, splitter, or iterable of (train, test)
+        An integer gives shuffled folds, stratified for a classifier, by group where there are groups.
+    X : table of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or values.
+    groups : ndarray of shape (n_samples,) or None
+    classifier : bool
+    seed : int or None
+        Shuffles the folds of an integer ``cv``.
+    partition : bool
+        Whether every row must be tested exactly once per repeat; else rows may be tested at most once.
+    name : str
+        Of the parameter, for errors.
+
+    Returns
+    -------
+    Folds
+
+    Raises
+    ------
+    ValueError
+        If the splitter does not partition the rows, or cannot split them.
+    """
+    n_samples = len(y)
+    if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
+        if not 2 <= cv <= n_samples:
+            raise ValueError(f"{name}={cv} does not fit {n_samples} rows: use 2 to {n_samples} folds.")
+        kinds: tuple[Any, Any] = (StratifiedKFold, KFold)
+        if groups is not None:
+            kinds = (StratifiedGroupKFold, GroupKFold)
+        cv = kinds[0 if classifier else 1](n_splits=int(cv), shuffle=True, random_state=seed)
+    splitter = check_cv(cv, y, classifier=classifier)
+    with warnings.catch_warnings():
+        # A class with fewer rows than folds is judged where it matters: outside each pair.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y, groups)]
+    repeat_of: list[int] = []
+    repeat, tested = 0, np.zeros(n_samples, dtype=int)
+    for train, test in splits:
+        if len(train) == 0 or len(test) == 0:
+            raise ValueError(f"{name}={cv!r} gives a fold without training or test rows. Use fewer folds.")
+        repeat_of.append(repeat)
+        np.add.at(tested, test, 1)
+        if tested.min() == 1 == tested.max():
+            repeat, tested = repeat + 1, np.zeros(n_samples, dtype=int)
+    if tested.max() > 1 or (tested.max() == 1 and (partition or repeat)):
+        raise ValueError(
+            f"{name}={cv!r} does not partition the rows: each must be tested exactly once per repeat. Use KFold, "
+            'StratifiedKFold or GroupKFold (or TimeSeriesSplit with cross_fit="folds").'
+        )
+    return Folds(splits, repeat_of)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Learners to fit on some rows, and the rows that they then predict."""
+
+    learners: tuple[Learner, ...]
+    rows: Rows
+    targets: Targets
+    predict: tuple[Rows, ...] = ()
+
+
+Fitted = tuple[list[Member], list[list[np.ndarray]]]
+
+
+def cross_fit(
+    jobs: Sequence[Job],
+    X: Any,
+    *,
+    groups: np.ndarray | None = None,
+    teacher: Any = None,
+    n_jobs: int | None = None,
+    memory: Any = None,
+    progress: Callable[[int], Any] | None = None,
+) -> list[Fitted]:
+    """Fit every job and predict the rows it was told to leave out.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    X : table of shape (n_samples, n_features)
+        Encoded; only the rows of the jobs under way are copied.
+    groups : ndarray of shape (n_samples,) or None
+    teacher : estimator or None
+        A frozen teacher, handed to ``fit_soft``.
+    n_jobs : int or None
+        Fits under way at once; the boosters share the cores among them.
+    memory : joblib.Memory, str or None
+        Where fitted members are cached.
+    progress : callable or None
+        Told the number of fits after each job.
+
+    Returns
+    -------
+    list of (members, predictions)
+        In the order of ``jobs``; ``predictions[m][p]`` are the scores of member ``m`` on ``job.predict[p]``.
+    """
+    workers = min(joblib.effective_n_jobs(n_jobs), max(len(jobs), 1))
+    threads = None if workers == 1 else max(1, joblib.cpu_count() // workers)
+    memory = joblib.Memory(memory, verbose=0) if memory is None or isinstance(memory, str) else memory
+    fit = memory.cache(fit_members, ignore=["threads"])
+    tasks = (
+        delayed(_run)(
+            fit, job, rows_of(X, job.rows), None if groups is None else groups[job.rows], teacher, threads,
+            [rows_of(X, rows) for rows in job.predict],
+        )
+        for job in jobs
+    )  # fmt: skip
+    results = []
+    for job, result in zip(jobs, Parallel(n_jobs=workers, return_as="generator")(tasks), strict=True):
+        results.append(result)
+        if progress is not None:
+            progress(len(job.learners))
+    return results
+
+
+def _run(
+    fit: Callable[..., list[Member]],
+    job: Job,
+    X: Any,
+    groups: Any,
+    teacher: Any,
+    threads: Any,
+    predict: list[Any],
+) -> Fitted:
+    members = fit(job.learners, X, job.targets, groups, teacher, threads)
+    return members, [[member.raw(rows) for rows in predict] for member in members]
+
+
+@dataclass(frozen=True)
+class TeacherFit:
+    """Cross-fitted teachers.
+
+    Attributes
+    ----------
+    members : list of Member
+    soft_targets : ndarray of shape (n_samples, n_outputs)
+        Mean out-of-fold prediction for every row; NaN where no fold tests the row.
+    per_fold : list of ndarray or None
+        With pairs, for each split the targets of its training rows from teachers that never saw its test rows.
+    """
+
+    members: list[Member]
+    soft_targets: np.ndarray
+    per_fold: list[np.ndarray] | None
+
+
+def cross_fit_teacher(
+    learner: Learner, X: Any, targets: Targets, folds: Folds, *, pairs: bool, **run: Any
+) -> TeacherFit:
+    """Fit a teacher per fold, or per pair of folds, and label the rows that each left out.
+
+    Parameters
+    ----------
+    learner : Learner
+    X : table of shape (n_samples, n_features)
+        Encoded.
+    targets : Targets
+    folds : Folds
+    pairs : bool
+    **run
+        For :func:`cross_fit`.
+
+    Returns
+    -------
+    TeacherFit
+    """
+    if pairs:
+        couples = list(folds.pairs())
+        left_out = [(folds.splits[i][1], folds.splits[j][1]) for i, j, _ in couples]
+        jobs = [
+            Job((learner,), rows, targets.take(rows), tests)
+            for (_, _, rows), tests in zip(couples, left_out, strict=True)
+        ]
+    else:
+        jobs = [Job((learner,), train, targets.take(train), (test,)) for train, test in folds.splits]
+    fitted = cross_fit(jobs, X, **run)
+    members = [member for fold_members, _ in fitted for member in fold_members]
+    total, count = np.zeros_like(targets.hard), np.zeros((len(targets.hard), 1))
+    per_fold = [np.full_like(total, np.nan) for _ in folds.splits] if pairs else None
+    for k, (job, ([member], [scores])) in enumerate(zip(jobs, fitted, strict=True)):
+        labelled = [member.predictions(raw) for raw in scores]
+        for test, soft in zip(job.predict, labelled, strict=True):
+            total[test] += soft
+            count[test] += 1
+        if per_fold is not None:
+            i, j, _ = couples[k]
+            per_fold[j][job.predict[0]], per_fold[i][job.predict[1]] = labelled
+    with np.errstate(invalid="ignore"):
+        return TeacherFit(members, total / np.where(count > 0, count, np.nan), per_fold)
+
+
+@dataclass(frozen=True)
+class StudentFit:
+    """Cross-fitted students of one learner.
+
+    Attributes
+    ----------
+    members : list of Member
+        One per split.
+    predictions : ndarray of shape (n_repeats, n_samples, n_outputs)
+        For every row from the member that did not see it.
+    """
+
+    members: list[Member]
+    predictions: np.ndarray
+
+
+def cross_fit_students(
+    learners: Mapping[Any, Learner], X: Any, targets: Sequence[Targets], folds: Folds, **run: Any
+) -> dict[Any, StudentFit]:
+    """Fit every learner once per split, side by side, and predict the rows that the split leaves out.
+
+    Parameters
+    ----------
+    learners : mapping from name to Learner
+    X : table of shape (n_samples, n_features)
+        Encoded.
+    targets : sequence of Targets
+        One per split: a scored student has targets of its own.
+    folds : Folds
+    **run
+        For :func:`cross_fit`.
+
+    Returns
+    -------
+    dict from name to StudentFit
+    """
+    jobs = [
+        Job(tuple(learners.values()), train, own.take(train), (test,))
+        for (train, test), own in zip(folds.splits, targets, strict=True)
+    ]
+    fitted = cross_fit(jobs, X, **run)
+    students = {}
+    for m, name in enumerate(learners):
+        predictions = np.full((folds.n_repeats, *targets[0].hard.shape), np.nan)
+        for repeat, (_, test), (members, scores) in zip(folds.repeat_of, folds.splits, fitted, strict=True):
+            predictions[repeat, test] = members[m].predictions(scores[m][0])
+        students[name] = StudentFit([members[m] for members, _ in fitted], predictions)
+    return students

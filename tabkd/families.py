@@ -1,0 +1,290 @@
+"""What must be known of each library of models, in one place, and without importing any of them.
+
+A *family* is the library that an estimator comes from: ``"lightgbm"``, ``"xgboost"``, ``"catboost"`` or
+``"sklearn"`` (anything else that follows scikit-learn's conventions).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search
+
+__all__ = [
+    "booster_twin",
+    "classifier_of",
+    "encoding_for",
+    "family",
+    "fit_stopping_early",
+    "limit_threads",
+    "native_learning_rate",
+    "pop_class_weight",
+    "quiet",
+    "stops_early",
+    "text_columns",
+]
+
+BOOSTERS = ("lightgbm", "xgboost", "catboost")
+_THREADS = {"lightgbm": "n_jobs", "xgboost": "n_jobs", "catboost": "thread_count"}
+_VERBOSITY: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "lightgbm": (("verbose", "verbosity"), {"verbose": -1}),
+    "catboost": (("verbose", "logging_level", "silent", "verbose_eval"), {"verbose": False}),
+}
+_STOPPING = {
+    "lightgbm": ("early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change"),
+    "xgboost": ("early_stopping_rounds",),
+    "catboost": ("early_stopping_rounds", "od_wait", "od_type", "od_pval"),
+}
+#: Parameters that only make sense for the objective that a soft-label twin replaces.
+_OBJECTIVE = {
+    "lightgbm": {"objective", "num_class", "metric"},
+    "xgboost": {"objective", "num_class", "eval_metric"},
+    "catboost": {
+        "loss_function",
+        "objective",
+        "eval_metric",
+        "custom_metric",
+        "class_names",
+        "classes_count",
+    },
+}
+_CLASS_WEIGHTS = (
+    *("class_weight", "class_weights", "auto_class_weights", "scale_pos_weight"),
+    *("is_unbalance", "unbalance", "unbalanced_sets"),
+)
+_ONE_HOT = (
+    "linear_model",
+    "neural_network",
+    "neighbors",
+    "svm",
+    "naive_bayes",
+    "gaussian_process",
+    "discriminant_analysis",
+)
+
+
+def family(estimator: Any) -> str:
+    """The library that ``estimator`` comes from, by its class and its bases.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from tabkd.families import family
+    >>> family(LogisticRegression())
+    'sklearn'
+    """
+    modules = {base.__module__.partition(".")[0] for base in type(estimator).__mro__}
+    return next((name for name in BOOSTERS if name in modules), "sklearn")
+
+
+def encoding_for(estimator: Any) -> str:
+    """How the columns are encoded for ``estimator`` (see :mod:`tabkd.columns`).
+
+    Trees read ordinal codes, and models that add or measure distances read one-hot columns:
+    measured by ``benchmarks/bench_encoding.py``.
+    """
+    if is_search(estimator):
+        return encoding_for(estimator.estimator)
+    if isinstance(estimator, Pipeline):
+        return "table"
+    kind = family(estimator)
+    if kind == "catboost" and text_columns(estimator):
+        return "catboost"
+    if kind == "xgboost" and estimator.get_params().get("enable_categorical"):
+        return "category"
+    parts = type(estimator).__module__.split(".")
+    return "onehot" if parts[0] == "sklearn" and len(parts) > 1 and parts[1] in _ONE_HOT else "ordinal"
+
+
+def text_columns(estimator: Any) -> list[str | int]:
+    """The ``cat_features`` that a CatBoost model reads as text, else an empty list."""
+    while is_search(estimator):
+        estimator = estimator.estimator
+    if family(estimator) != "catboost":
+        return []
+    columns = estimator.get_params().get("cat_features")
+    return [] if columns is None else list(np.atleast_1d(columns).tolist())
+
+
+def quiet(estimator: Any) -> Any:
+    """Stop a model that prints unless told otherwise, and CatBoost's files; what the user set stays."""
+    kind = family(estimator)
+    if kind not in _VERBOSITY:
+        return estimator
+    params = estimator.get_params()
+    names, silence = _VERBOSITY[kind]
+    if not any(params.get(name) is not None for name in names):
+        estimator.set_params(**silence)
+    if kind == "catboost" and params.get("allow_writing_files") is None:
+        estimator.set_params(allow_writing_files=False)
+    return estimator
+
+
+def limit_threads(estimator: Any, threads: int | None) -> Any:
+    """Give a booster its share of the cores when several are fitted at once; what the user set stays."""
+    name = _THREADS.get(family(estimator))
+    if threads is not None and name and estimator.get_params().get(name) in (None, -1, 0):
+        estimator.set_params(**{name: threads})
+    return estimator
+
+
+def stops_early(estimator: Any) -> bool:
+    """Whether a booster asks for early stopping, and so for validation rows."""
+    names = _STOPPING.get(family(estimator), ())
+    params = estimator.get_params()
+    return any(params.get(name) for name in names)
+
+
+def fit_stopping_early(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: np.ndarray | None,
+    valid: tuple[Any, Any, Any] | None,
+    **more: Any,
+) -> Any:
+    """Fit, watching ``valid = (X, y, sample_weight)`` where a booster stops early on it."""
+    if valid is not None:
+        X_valid, y_valid, weight_valid = valid
+        if family(estimator) == "catboost":
+            pool = importlib.import_module("catboost").Pool
+            cat_features = text_columns(estimator) or None
+            more["eval_set"] = pool(X_valid, y_valid, weight=weight_valid, cat_features=cat_features)
+        else:
+            more["eval_set"] = [(X_valid, y_valid)]
+            if weight_valid is not None:
+                name = "eval_sample_weight" if family(estimator) == "lightgbm" else "sample_weight_eval_set"
+                more[name] = [weight_valid]
+    return fit_weighted(estimator, X, y, sample_weight, **more)
+
+
+def pop_class_weight(
+    estimator: Any, codes: np.ndarray, classes: Any, sample_weight: np.ndarray | None
+) -> tuple[Any, np.ndarray | None]:
+    """Take the class weights out of ``estimator`` and return them, one per class.
+
+    Soft labels need them by hand: LightGBM ignores its own under cross-entropy, and ``"balanced"`` would count
+    every duplicated row.
+
+    Parameters
+    ----------
+    estimator : estimator
+    codes : ndarray of shape (n_samples,)
+        True classes of the training rows, as positions in ``classes``.
+    classes : ndarray of shape (n_classes,)
+    sample_weight : ndarray of shape (n_samples,) or None
+        CatBoost balances weighted counts, the others count rows.
+
+    Returns
+    -------
+    estimator : estimator
+        The same without class weights.
+    weights : ndarray of shape (n_classes,) or None
+        None where none were asked for.
+    """
+    params = estimator.get_params(deep=False)
+    asked = {name: params[name] for name in _CLASS_WEIGHTS if params.get(name) not in (None, False, 1)}
+    if not asked:
+        return estimator, None
+    counted = sample_weight if family(estimator) == "catboost" else None
+    counts = np.maximum(np.bincount(codes, weights=counted, minlength=len(classes)), np.finfo(float).tiny)
+    weights = np.ones(len(classes))
+    for name, value in asked.items():
+        if name == "scale_pos_weight":
+            weights[1] *= value
+        elif isinstance(value, dict):
+            weights *= np.array([value.get(label, value.get(str(label), 1.0)) for label in classes.tolist()])
+        elif name == "class_weights":
+            weights *= value
+        elif name == "class_weight":
+            weights *= len(codes) / (len(np.unique(codes)) * np.maximum(counts, 1))
+        else:
+            balanced = counts.max() / counts
+            weights *= np.sqrt(balanced) if value == "SqrtBalanced" else balanced
+    return type(estimator)(**{k: v for k, v in params.items() if k not in asked}), weights
+
+
+class _StopAtOnce:
+    def after_iteration(self, info: Any) -> bool:
+        return False
+
+
+def native_learning_rate(estimator: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> dict[str, float]:
+    """The learning rate that CatBoost would choose for true labels, where the user left it to CatBoost.
+
+    CatBoost adapts its rate to rows and rounds for its own objectives, but silently takes 0.03 for soft labels.
+
+    Returns
+    -------
+    dict
+        ``{"learning_rate": rate}``, or empty where there is nothing to set.
+    """
+    params = estimator.get_params()
+    if family(estimator) != "catboost" or any(params.get(name) is not None for name in ("learning_rate", "eta")):
+        return {}
+    probe = booster_twin(estimator, "Classifier", **dict.fromkeys(_STOPPING["catboost"]))
+    probe.fit(X, y, sample_weight=sample_weight, callbacks=[_StopAtOnce()])
+    return {"learning_rate": probe.learning_rate_}
+
+
+def booster_twin(estimator: Any, kind: str, **params: Any) -> Any:
+    """A booster of the same family and parameters, as a ``"Classifier"`` or a ``"Regressor"``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Of a boosting family; not changed.
+    kind : {"Classifier", "Regressor"}
+    **params
+        Set on the result, over what ``estimator`` has; its objective and metrics are not taken along.
+    """
+    name = family(estimator)
+    prefix = {"lightgbm": "LGBM", "xgboost": "XGB", "catboost": "CatBoost"}[name]
+    module = importlib.import_module(name)
+    kept = {k: v for k, v in estimator.get_params(deep=False).items() if k not in _OBJECTIVE[name]}
+    cls = getattr(module, prefix + kind)
+    if isinstance(estimator, cls):
+        cls = type(estimator)
+    return quiet(cls(**{**kept, **params}))
+
+
+def classifier_of(regressor: Any) -> Any | None:
+    """The classifier that is to ``regressor`` what ``LGBMClassifier`` is to ``LGBMRegressor``, or None.
+
+    Parameters that both have are carried over, except the loss, which has other names there.
+    """
+    if family(regressor) in BOOSTERS:
+        return booster_twin(regressor, "Classifier")
+    module, name = type(regressor).__module__, type(regressor).__name__
+    params = regressor.get_params(deep=False)
+    if module.startswith("sklearn.linear_model"):
+        cls = importlib.import_module("sklearn.linear_model").LogisticRegression
+        return cls(fit_intercept=params.get("fit_intercept", True), max_iter=1000)
+    cls = getattr(importlib.import_module(module), name.removesuffix("Regressor") + "Classifier", None)
+    if cls is None or not hasattr(cls, "predict_proba"):
+        return None
+    shared = cls().get_params(deep=False).keys() & params.keys() - {"loss", "criterion", "estimator"}
+    return clone_estimator(cls(**{key: params[key] for key in shared}))
+
+
+def regressor_of(estimator: Any) -> Any:
+    """``estimator`` itself if it predicts numbers, else its boosting family's regressor.
+
+    Raises
+    ------
+    ValueError
+        If it is a classifier outside the boosting families.
+    """
+    if is_regressor(estimator):
+        return estimator
+    if family(estimator) in BOOSTERS:
+        return booster_twin(estimator, "Regressor")
+    name = type(estimator).__name__
+    raise ValueError(
+        f"{name} is a classifier and learns by cross-entropy only. Use loss='auto', or a regressor such as "
+        f"{name.replace('Classifier', 'Regressor')}."
+    )

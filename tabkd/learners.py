@@ -1,0 +1,195 @@
+"""One learner on the rows of one fold: column selection, pipeline steps, search, early stopping, adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.pipeline import Pipeline
+
+from tabkd._compat import clone_estimator, fit_weighted, is_search, seeded
+from tabkd.columns import ColumnEncoder, rows_of
+from tabkd.families import limit_threads, quiet, stops_early
+from tabkd.students import Adapter, FitSoft, HardLabels, Targets, adapt
+from tabkd.targets import invert_link, sharpen
+
+__all__ = ["Learner", "Member", "fit_members", "frozen_member"]
+
+#: Share of the training rows that a booster's early stopping watches.
+VALIDATION_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is fitted to the rows of a fold.
+
+    Attributes
+    ----------
+    estimator : estimator
+        A template; it is cloned.
+    loss : str or None
+        How it learns from soft targets; None for true labels as it comes.
+    alpha, temperature : float
+    linked : bool
+        Whether a plain classifier answers on its link scale (students) or in probabilities (teachers).
+    selector : selector or None
+        Chooses among the columns, on the training rows alone.
+    seed : int or None
+    """
+
+    estimator: Any
+    loss: str | None = None
+    alpha: float = 1.0
+    temperature: float = 1.0
+    linked: bool = True
+    selector: Any = None
+    seed: int | None = None
+
+    def adapter(self, estimator: Any, classes: np.ndarray | None) -> Adapter:
+        """The adapter that fits ``estimator`` in this learner's way."""
+        if self.loss is None:
+            return HardLabels(estimator, classes, linked=self.linked)
+        return adapt(estimator, self.loss, classes)
+
+    def lesson(self, targets: Targets) -> Targets:
+        """What this learner makes of soft targets and true labels."""
+        if self.loss is None or self.alpha == 1:
+            return replace(targets, soft=None)
+        return replace(targets, alpha=self.alpha, temperature=self.temperature)
+
+
+@dataclass
+class Member:
+    """One fitted model: its columns, the fitted steps of its pipeline, and its adapter."""
+
+    adapter: Adapter
+    support: np.ndarray | None = None
+    steps: list[Any] = field(default_factory=list)
+    temperature: float = 1.0
+
+    @property
+    def link(self) -> str:
+        """The scale of ``raw``."""
+        return self.adapter.link
+
+    def predictions(self, scores: np.ndarray) -> np.ndarray:
+        """Scores, or means of them, to predictions: invert the link, then undo the targets' temperature."""
+        values = invert_link(scores, self.link)
+        return values if self.temperature == 1 else sharpen(values, self.temperature)
+
+    def prepared(self, X: Any) -> Any:
+        """What the adapter's estimator reads."""
+        if self.support is not None:
+            X = X.iloc[:, self.support] if isinstance(X, pd.DataFrame) else X[:, self.support]
+        for step in self.steps:
+            X = step.transform(X)
+        return X
+
+    def raw(self, X: Any) -> np.ndarray:
+        """Scores of shape (n_samples, n_columns) on the adapter's link scale."""
+        return self.adapter.raw(self.prepared(X))
+
+
+def fit_members(
+    learners: Sequence[Learner],
+    X: Any,
+    targets: Targets,
+    groups: np.ndarray | None,
+    teacher: Any = None,
+    threads: int | None = None,
+) -> list[Member]:
+    """Fit several learners to the same rows; those of one estimator share its pipeline's steps.
+
+    Parameters
+    ----------
+    learners : sequence of Learner
+    X : table of shape (n_samples, n_features)
+        Encoded training rows.
+    targets : Targets
+        Of these rows, unblended.
+    groups : ndarray of shape (n_samples,) or None
+        Kept together when rows are carved out for early stopping.
+    teacher : estimator or None
+        A frozen teacher, for students that look inside it.
+    threads : int or None
+        Threads per booster, where several are fitted at once.
+
+    Returns
+    -------
+    list of Member
+    """
+    prepared: dict[int, tuple[Member, Any, Any]] = {}
+    members = []
+    for learner in learners:
+        if id(learner.estimator) not in prepared:
+            prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups)
+        template, readable, estimator = prepared[id(learner.estimator)]
+        estimator = limit_threads(quiet(clone_estimator(estimator)), threads)
+        adapter = learner.adapter(estimator, targets.classes)
+        lesson = learner.lesson(targets)
+        if stops_early(estimator):
+            kept, watched = _carve(targets, groups, learner.seed)
+            adapter.fit(rows_of(readable, kept), lesson.take(kept), (rows_of(readable, watched), lesson.take(watched)))
+        else:
+            adapter.fit(readable, lesson, teacher=teacher)
+        temperature = 1.0 if isinstance(adapter, FitSoft) else lesson.temperature
+        members.append(replace(template, adapter=adapter, temperature=temperature))
+    return members
+
+
+def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None) -> tuple[Member, Any, Any]:
+    """Fit what comes before the last step; return it, what the last step reads, and the last step."""
+    estimator = seeded(clone_estimator(learner.estimator), learner.seed)
+    member = Member(HardLabels(estimator, targets.classes))
+    if learner.selector is not None:
+        selector = seeded(clone_estimator(learner.selector), learner.seed)
+        selector.fit(_numeric(X), targets.labels)
+        member.support = np.flatnonzero(selector.get_support())
+        if len(member.support) == 0:
+            raise ValueError(f"student_features={learner.selector!r} chose no column. Loosen it.")
+    readable = member.prepared(X)
+    while True:
+        if isinstance(estimator, Pipeline):
+            *_, (_, last) = estimator.steps
+            if len(estimator.steps) > 1:
+                steps = estimator[:-1]
+                readable = steps.fit_transform(readable, targets.labels)
+                member.steps.append(steps)
+            estimator = last
+        elif is_search(estimator):
+            grouped = {} if groups is None else {"groups": groups}
+            fit_weighted(estimator, readable, targets.labels, targets.weight, **grouped)
+            estimator = clone_estimator(estimator.best_estimator_)
+        else:
+            return member, readable, estimator
+
+
+def _numeric(X: Any) -> Any:
+    if isinstance(X, pd.DataFrame) and not all(dtype.kind == "f" for dtype in X.dtypes):
+        return ColumnEncoder.fit(X, range(X.shape[1])).transform(X)
+    return X
+
+
+def _carve(targets: Targets, groups: np.ndarray | None, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(targets.hard))
+    seed = 0 if seed is None else seed
+    if groups is not None:
+        splitter = GroupShuffleSplit(1, test_size=VALIDATION_FRACTION, random_state=seed)
+        return next(splitter.split(rows, groups=groups))
+    stratify = None
+    if targets.classes is not None and np.unique(targets.codes, return_counts=True)[1].min() >= 2:
+        stratify = targets.codes
+    try:
+        return train_test_split(rows, test_size=VALIDATION_FRACTION, random_state=seed, stratify=stratify)
+    except ValueError:
+        return train_test_split(rows, test_size=VALIDATION_FRACTION, random_state=seed)
+
+
+def frozen_member(teacher: FrozenEstimator, classes: np.ndarray | None) -> Member:
+    """A member around a model that was fitted elsewhere."""
+    return Member(HardLabels(teacher, classes, linked=False))

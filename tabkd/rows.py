@@ -1,0 +1,144 @@
+"""The rows of one ``fit``, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from tabkd._compat import check_sample_weight
+from tabkd.columns import as_table
+from tabkd.crossfit import Folds
+from tabkd.students import Targets
+from tabkd.targets import one_hot
+
+__all__ = ["Rows", "check_classes_outside_pairs", "check_soft_targets", "read_rows", "read_seed"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table, its target, and what goes with each row.
+
+    Attributes
+    ----------
+    X : DataFrame or ndarray of shape (n_samples, n_features)
+    targets : Targets
+        Without soft targets yet.
+    groups : ndarray of shape (n_samples,) or None
+    """
+
+    X: Any
+    targets: Targets
+    groups: np.ndarray | None
+
+    @property
+    def y(self) -> np.ndarray:
+        """What a splitter stratifies by: class codes, or values."""
+        return self.targets.labels if self.targets.classes is None else self.targets.codes
+
+
+def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bool) -> Rows:
+    """Read and check what ``fit`` was given.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, the target is missing, not finite or of one class, or a weight is negative.
+    """
+    table = as_table(X)
+    if y is None:
+        raise ValueError("DistilledEstimator requires y to be passed, but the target y is None.")
+    check_consistent_length(table, y, sample_weight, groups)
+    hard, classes = _read_values(y) if regression else _read_classes(y)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, hard, ensure_non_negative=True)
+    groups = None if groups is None else column_or_1d(groups)
+    return Rows(table, Targets(hard, None, classes, sample_weight), groups)
+
+
+def read_seed(random_state: Any) -> int | None:
+    """One integer for folds and clones, or None."""
+    if random_state is None or isinstance(random_state, int | np.integer):
+        return None if random_state is None else int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _read_values(y: Any) -> tuple[np.ndarray, None]:
+    y = np.asarray(y, dtype=np.float64)
+    if y.ndim != 2 or y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    _refuse_missing(~np.isfinite(y))
+    return y.reshape(len(y), -1), None
+
+
+def _read_classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "f":
+        _refuse_missing(~np.isfinite(y))
+    elif y.dtype.kind == "O":
+        _refuse_missing(np.array([value is None or value != value for value in y]))
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) == 1:
+        raise ValueError(f"The target has one class only ({classes[0]!r}); a classifier needs rows of at least two.")
+    return one_hot(codes, len(classes)), classes
+
+
+def _refuse_missing(missing: np.ndarray) -> None:
+    if missing.any():
+        row = int(np.argwhere(missing)[0][0])
+        raise ValueError(f"Input y contains NaN or infinity, first in row {row}. Drop or fill those rows.")
+
+
+def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:
+    """Soft targets made elsewhere, as float64 of the shape of ``targets.hard``.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, or probabilities are outside [0, 1] or do not sum to 1.
+    """
+    soft = np.asarray(soft_targets, dtype=np.float64)
+    if targets.classes is None and soft.ndim == 1:
+        soft = soft.reshape(-1, 1)
+    if soft.shape != targets.hard.shape:
+        columns = "one column per output" if targets.classes is None else f"columns {targets.classes.tolist()}"
+        raise ValueError(
+            f"soft_targets has shape {soft.shape}, but must have {targets.hard.shape}: one row per row of X, {columns}."
+        )
+    if not np.isfinite(soft).all():
+        raise ValueError("soft_targets contains NaN or infinity. Leave those rows out of fit.")
+    if targets.classes is not None:
+        if soft.min() < 0 or soft.max() > 1:
+            worst = soft.min() if soft.min() < 0 else soft.max()
+            raise ValueError(f"soft_targets must lie in [0, 1], got {worst}. Clip and renormalise them.")
+        total = soft.sum(axis=1)
+        if np.abs(total - 1).max() > 1e-6:
+            row = int(np.abs(total - 1).argmax())
+            raise ValueError(f"Rows of soft_targets must sum to 1, but row {row} sums to {total[row]}. Divide by it.")
+    return soft
+
+
+def check_classes_outside_pairs(folds: Folds, targets: Targets) -> None:
+    """Raise unless there are three folds or more, and every class has rows outside each pair of them."""
+    n_folds = len(folds.splits) // folds.n_repeats
+    if n_folds < 3:
+        raise ValueError(
+            f"Pairs of folds need at least 3 folds, got {n_folds}: a teacher must have rows outside each pair. Use "
+            'cv=5, or cross_fit="folds" with a number for alpha.'
+        )
+    if targets.classes is None:
+        return
+    for i, j, rows in folds.pairs():
+        seen = np.unique(targets.codes[rows])
+        if len(seen) < len(targets.classes):
+            code = np.setdiff1d(np.arange(len(targets.classes)), seen)[0]
+            raise ValueError(
+                f"Class {targets.classes[code]!r} has {int((targets.codes == code).sum())} rows, none of them outside "
+                f"folds {i} and {j}: the teacher of that pair would never see it. Merge or drop the class, use a "
+                'splitter that spreads it over three folds or more, or cross_fit="folds" with a number for alpha.'
+            )

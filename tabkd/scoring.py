@@ -1,0 +1,344 @@
+"""Scores of stored predictions: comparing a student with its control, and placing a threshold.
+
+Predictions of all candidates are honest by construction (:mod:`tabkd.crossfit`); everything here only reads
+them. They are arrays of shape ``(n_repeats, n_samples, n_outputs)``: repeats of the folds are scored one by one
+and averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer
+
+from tabkd._compat import scores_labels
+from tabkd.crossfit import Folds
+from tabkd.models import labels_of
+from tabkd.students import Targets
+
+__all__ = ["Choice", "Judge", "tune_threshold"]
+
+#: Bootstrap resamples for the standard error of a score that is not a mean over rows.
+N_BOOTSTRAP = 100
+#: Cut points that ``tune_threshold`` asks a scorer for, first over all scores and then around the best.
+N_THRESHOLDS = 100
+
+
+def _log_loss_rows(hard: np.ndarray, proba: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    eps = np.finfo(float).eps
+    return (hard * np.log(np.clip(proba, eps, 1 - eps))).sum(axis=1)
+
+
+#: Scores that are means over rows: true values, predictions and class codes to one number per row.
+_ROW_SCORES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "neg_log_loss": _log_loss_rows,
+    "accuracy": lambda hard, proba, codes: hard[np.arange(len(hard)), codes],
+    "neg_mean_squared_error": lambda hard, values, codes: -((hard - values) ** 2).mean(axis=1),
+    "neg_mean_absolute_error": lambda hard, values, codes: -np.abs(hard - values).mean(axis=1),
+}
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+#: Scorers of labels whose value at every cut is computed at once, from true negatives, false positives, false
+#: negatives and true positives; others are asked cut by cut, which is a thousand times slower.
+_CONFUSION_SCORES: dict[str, Callable[[Any, Any, Any, Any], np.ndarray]] = {
+    "accuracy": lambda tn, fp, fn, tp: tn + tp,
+    "balanced_accuracy": lambda tn, fp, fn, tp: _ratio(tn, tn + fp) + _ratio(tp, tp + fn),
+    "f1_macro": lambda tn, fp, fn, tp: _ratio(2 * tn, 2 * tn + fp + fn) + _ratio(2 * tp, 2 * tp + fp + fn),
+}
+
+
+class _StoredClassifier(ClassifierMixin, BaseEstimator):
+    """Hands stored predictions to a scorer; ``X`` are row numbers."""
+
+    def __init__(self, classes: np.ndarray, proba: np.ndarray, codes: np.ndarray) -> None:
+        self.classes_, self.proba, self.codes = classes, proba, codes
+
+    def fit(self, X: Any, y: Any = None) -> _StoredClassifier:
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return self.proba[X]
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.classes_[self.codes[X]]
+
+
+class _StoredRegressor(RegressorMixin, BaseEstimator):
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def fit(self, X: Any, y: Any = None) -> _StoredRegressor:
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        values = self.values[X]
+        return values[:, 0] if values.shape[1] == 1 else values
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A candidate, and the threshold that goes with it."""
+
+    name: Any
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions of shape (n_repeats, n_samples, n_outputs) and the class codes that they lead to."""
+
+    predictions: np.ndarray
+    codes: np.ndarray
+
+
+class Judge:
+    """Scores, compares and chooses among candidates by their stored predictions.
+
+    Parameters
+    ----------
+    targets : Targets
+        True labels or values, and the weights of the rows.
+    groups : ndarray of shape (n_samples,) or None
+        Rows of a group are not independent: standard errors are clustered by them.
+    scoring : str, callable or None
+        Any scikit-learn scorer; None is log-loss, or squared error for regression.
+    threshold : float, str or None
+        As in ``DistilledEstimator``.
+    seed : int or None
+        Of the bootstrap.
+    """
+
+    def __init__(
+        self,
+        targets: Targets,
+        *,
+        groups: np.ndarray | None = None,
+        scoring: Any = None,
+        threshold: float | str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        default = "neg_mean_squared_error" if targets.classes is None else "neg_log_loss"
+        self.targets = targets
+        self.groups = groups
+        self.scoring = default if scoring is None else scoring
+        self.scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
+        self.threshold = threshold
+        self.seed = seed
+        self.labels = targets.labels
+        self.of_labels = scores_labels(self.scorer)
+
+    def judged(self, predictions: np.ndarray, threshold: float | None = None) -> Judged:
+        """Predictions with the class codes of one threshold."""
+        if self.targets.classes is None:
+            return Judged(predictions, np.zeros(predictions.shape[:2], dtype=np.intp))
+        return Judged(predictions, np.stack([labels_of(repeat, threshold) for repeat in predictions]))
+
+    def threshold_for(self, predictions: np.ndarray, rows: np.ndarray) -> float | None:
+        """The threshold asked for: none, a number, or the best on these rows."""
+        classes = self.targets.classes
+        if not isinstance(self.threshold, str) or classes is None:
+            return self.threshold  # type: ignore[return-value]
+        proba = predictions[:, rows, 1].ravel()
+        repeats = len(predictions)
+        weight = None if self.targets.weight is None else np.tile(self.targets.weight[rows], repeats)
+        return tune_threshold(
+            self.threshold,
+            np.tile(self.labels[rows], repeats),
+            proba,
+            self.targets.classes,
+            sample_weight=weight,
+        )
+
+    def score(self, judged: Judged, rows: np.ndarray | None = None) -> float:
+        """Mean score over the repeats, higher is better."""
+        rows = np.arange(len(self.labels)) if rows is None else rows
+        by_row = self._row_scores(judged)
+        if by_row is not None:
+            return float(np.average(by_row[rows], weights=self._weights(rows)))
+        scores = []
+        for predictions, codes in zip(judged.predictions, judged.codes, strict=True):
+            if self.targets.classes is None:
+                stored: Any = _StoredRegressor(predictions)
+            else:
+                stored = _StoredClassifier(self.targets.classes, predictions, codes)
+            weighted = {} if self.targets.weight is None else {"sample_weight": self.targets.weight[rows]}
+            scores.append(self.scorer(stored, rows, self.labels[rows], **weighted))
+        return float(np.mean(scores))
+
+    def best_score(self, predictions: np.ndarray) -> float:
+        """Score of predictions at the threshold that suits them, where the score depends on one."""
+        threshold = self.threshold_for(predictions, np.arange(len(self.labels))) if self.of_labels else None
+        return self.score(self.judged(predictions, threshold))
+
+    def compare(self, one: Judged, other: Judged, rows: np.ndarray | None = None) -> tuple[float, float]:
+        """Score of ``one`` minus score of ``other``, and the paired standard error of that difference."""
+        rows = np.arange(len(self.labels)) if rows is None else rows
+        first, second = self._row_scores(one), self._row_scores(other)
+        if first is None or second is None:
+            return self._bootstrap(one, other, rows)
+        differences = (first - second)[rows]
+        weights = self._weights(rows)
+        gain = float(np.average(differences, weights=weights))
+        deviations = (differences - gain) * weights
+        if self.groups is not None:
+            _, cluster = np.unique(self.groups[rows], return_inverse=True)
+            deviations = np.bincount(cluster, weights=deviations)
+        n = max(len(deviations), 2)
+        return gain, float(np.sqrt(n / (n - 1) * (deviations**2).sum()) / weights.sum())
+
+    def choose(
+        self,
+        distilled: Mapping[Any, np.ndarray],
+        controls: Mapping[Any, np.ndarray],
+        rows: np.ndarray,
+        *,
+        forced: bool,
+    ) -> tuple[Choice, Choice]:
+        """The student to ship and the control to hold it against, by their scores on ``rows``.
+
+        Parameters
+        ----------
+        distilled, controls : mapping from name to predictions
+        rows : ndarray of int
+        forced : bool
+            Whether the student must be a distilled one; else a control stays unless it is beaten by more than one
+            paired standard error.
+
+        Returns
+        -------
+        student, control : Choice
+            With the threshold at which they were scored, where the score depends on one.
+        """
+        judged, choices = {}, {}
+        for name, predictions in [*controls.items(), *distilled.items()]:
+            threshold = self.threshold_for(predictions, rows) if self.of_labels else None
+            choices[name] = Choice(name, threshold)
+            judged[name] = self.judged(predictions, threshold)
+        control = max(controls, key=lambda name: self.score(judged[name], rows))
+        best = max(distilled, key=lambda name: self.score(judged[name], rows))
+        if not forced:
+            gain, error = self.compare(judged[best], judged[control], rows)
+            best = best if gain > error else control
+        return choices[best], choices[control]
+
+    def nested(
+        self,
+        distilled: Mapping[Any, np.ndarray],
+        controls: Mapping[Any, np.ndarray],
+        folds: Folds,
+        *,
+        forced: bool,
+    ) -> tuple[Judged, Judged]:
+        """Predictions of student and control for each fold by the choices made without that fold."""
+        everyone = {**controls, **distilled}
+        shape = next(iter(everyone.values())).shape
+        student, control = (Judged(np.full(shape, np.nan), np.zeros(shape[:2], dtype=np.intp)) for _ in range(2))
+        for repeat, (_, test) in zip(folds.repeat_of, folds.splits, strict=True):
+            outside = np.setdiff1d(np.arange(shape[1]), test)
+            choices = self.choose(distilled, controls, outside, forced=forced)
+            for out, choice in zip((student, control), choices, strict=True):
+                held = self.judged(everyone[choice.name][[repeat]][:, test], choice.threshold)
+                out.predictions[repeat, test], out.codes[repeat, test] = held.predictions[0], held.codes[0]
+        return student, control
+
+    def _weights(self, rows: np.ndarray) -> np.ndarray:
+        return np.ones(len(rows)) if self.targets.weight is None else self.targets.weight[rows]
+
+    def _row_scores(self, judged: Judged) -> np.ndarray | None:
+        by_row = _ROW_SCORES.get(self.scoring) if isinstance(self.scoring, str) else None
+        if by_row is None:
+            return None
+        pairs = zip(judged.predictions, judged.codes, strict=True)
+        return np.mean([by_row(self.targets.hard, predictions, codes) for predictions, codes in pairs], axis=0)
+
+    def _bootstrap(self, one: Judged, other: Judged, rows: np.ndarray) -> tuple[float, float]:
+        rng = np.random.default_rng(self.seed)
+        clusters = rows if self.groups is None else self.groups[rows]
+        order = np.argsort(clusters, kind="stable")
+        members = np.split(rows[order], np.unique(clusters[order], return_index=True)[1][1:])
+        gains: list[float] = []
+        while len(gains) < N_BOOTSTRAP:
+            drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+            if self.targets.classes is None or len(np.unique(self.targets.codes[drawn])) > 1:
+                gains.append(self.score(one, drawn) - self.score(other, drawn))
+        return self.score(one, rows) - self.score(other, rows), float(np.std(gains, ddof=1))
+
+
+def tune_threshold(
+    scoring: str,
+    y: np.ndarray,
+    proba: np.ndarray,
+    classes: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
+) -> float:
+    """The cut that maximises a scorer of labels, as the float32 midpoint between two neighbouring scores.
+
+    No row sits on it, so that a device in float32 decides every row as Python does.
+
+    Parameters
+    ----------
+    scoring : str
+        Name of a scikit-learn scorer of labels, such as ``"f1_macro"``.
+    y : ndarray of shape (n_samples,)
+        True labels.
+    proba : ndarray of shape (n_samples,)
+        Probability of ``classes[1]``.
+    classes : ndarray of shape (2,)
+    sample_weight : ndarray of shape (n_samples,) or None
+
+    Returns
+    -------
+    float
+    """
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    order = np.argsort(proba, kind="stable")
+    values, starts = np.unique(proba[order].astype(np.float32), return_index=True)
+    midpoints = ((values[:-1].astype(float) + values[1:]) / 2).astype(np.float32)
+    cuts = np.flatnonzero((values[:-1] < midpoints) & (midpoints < values[1:]))
+    if len(cuts) == 0:
+        return 0.5
+    # A score of labels depends on the confusion matrix alone, and each cut has one.
+    last = starts[cuts + 1] - 1
+    is_positive = (y == classes[1])[order]
+    positive = np.cumsum(np.where(is_positive, weight[order], 0))
+    negative = np.cumsum(np.where(is_positive, 0, weight[order]))
+    confusion = np.stack([negative[last], negative[-1] - negative[last], positive[last], positive[-1] - positive[last]])
+    if scoring in _CONFUSION_SCORES:
+        return float(midpoints[cuts[np.argmax(_CONFUSION_SCORES[scoring](*confusion))]])
+    scorer = get_scorer(scoring)
+    truth, codes = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    cells = _StoredClassifier(classes, np.eye(2)[codes], codes)
+
+    def score(cut: int) -> float:
+        seen = np.flatnonzero(confusion[:, cut] > 0)
+        return scorer(cells, seen, classes[truth[seen]], sample_weight=confusion[seen, cut])
+
+    def best_of(low: int, high: int) -> int:
+        tried = np.unique(np.linspace(max(low, 0), min(high, len(cuts) - 1), N_THRESHOLDS).round().astype(int))
+        return int(tried[np.argmax([score(cut) for cut in tried])])
+
+    step = -(-len(cuts) // N_THRESHOLDS)
+    coarse = best_of(0, len(cuts) - 1)
+    return float(midpoints[cuts[best_of(coarse - step, coarse + step)]])
+
+
+def check_threshold(threshold: Any, n_classes: int | None) -> None:
+    """Raise unless ``threshold`` is None, a number in [0, 1] or a scorer's name, for two classes."""
+    if threshold is None:
+        return
+    if n_classes != 2:
+        what = "a regression" if n_classes is None else f"{n_classes} classes"
+        raise ValueError(f"threshold={threshold!r} needs two classes, but this is {what}. Use threshold=None.")
+    if isinstance(threshold, str):
+        get_scorer(threshold)
+    elif not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be in [0, 1] or the name of a scorer, got {threshold!r}. Try 'f1_macro'.")
