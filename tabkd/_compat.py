@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
-from sklearn.utils.validation import _check_sample_weight, has_fit_parameter
+from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
     "check_sample_weight",
@@ -28,6 +29,7 @@ __all__ = [
     "scores_labels",
     "seeded",
     "take_rows",
+    "takes_weights",
 ]
 
 check_sample_weight = _check_sample_weight
@@ -121,13 +123,19 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: np.ndarray | Non
     return estimator.fit(X, y, **fit_params)
 
 
+def takes_weights(estimator: Any) -> bool:
+    """Whether ``fit`` takes ``sample_weight``, by name or, as ``VotingClassifier`` does, among its ``**fit_params``."""
+    parameters = inspect.signature(estimator.fit).parameters
+    return "sample_weight" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def _weight_name(estimator: Any) -> str:
     if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
         step, last = estimator.steps[-1]
         return f"{step}__{_weight_name(last)}"
     if is_search(estimator):
         return _weight_name(estimator.estimator)
-    if isinstance(estimator, Pipeline) or has_fit_parameter(estimator, "sample_weight"):
+    if isinstance(estimator, Pipeline) or takes_weights(estimator):
         return "sample_weight"
     raise ValueError(
         f"{type(estimator).__name__} takes no sample_weight, but weights were given. "

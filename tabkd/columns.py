@@ -349,7 +349,7 @@ class ColumnEncoder:
             return X
         if X.shape[1] != self.width:
             raise ValueError(
-                f"X has {X.shape[1]} features, but this model is expecting {self.width} features as input"
+                f"X has {X.shape[1]} features, but DistilledEstimator is expecting {self.width} features as input"
                 + ("." if self.width == len(self.columns) else f", or its own {len(self.columns)}.")
             )
         return X.iloc[:, list(self.positions)] if isinstance(X, pd.DataFrame) else X[:, list(self.positions)]
@@ -381,7 +381,7 @@ class ColumnEncoder:
             return self._mixed_frame(X)
         blocks = [self._block(column, X.iloc[:, i]) for i, column in enumerate(self.columns)]
         names = [name for _, block_names in blocks for name in block_names]
-        matrix = np.empty((len(X), len(names)), dtype=self._dtype)
+        matrix: np.ndarray = np.empty((len(X), len(names)), dtype=self._dtype)
         start = 0
         for values, block_names in blocks:
             matrix[:, start : start + len(block_names)] = values

@@ -12,10 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, check_scoring, r2_score
-from sklearn.utils import Tags, get_tags
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
@@ -104,6 +103,8 @@ class DistilledEstimator(BaseEstimator):
     ----------
     student_ : FittedModel
         Predicts from tables with the student's columns.
+    control_ : FittedModel
+        The same student trained without a teacher, to hold ``student_`` against (not with ``"folds"``).
     teacher_ : FittedModel
         Mean of the fold teachers; predicts from tables with the teacher's columns.
     student_features_ : list
@@ -235,9 +236,10 @@ class DistilledEstimator(BaseEstimator):
                 self._diagnose(rows, students.encoder)
             rows = replace(rows, targets=replace(rows.targets, soft=self.soft_targets_))
             if scored:
-                fits, choice = self._choose(rows, folds, students, per_fold, run)
+                fits, choice, control = self._choose(rows, folds, students, per_fold, run)
                 members = self._ship(rows, students, choice.name, fits[choice.name].members, run)
-                self._warn_if_worse(choice)
+                self.control_ = self._ship_control(rows, students, choice, control, members, fits, run)
+                self._warn_if_worse()
             else:
                 choice = Choice(float(self.alpha), self.threshold)  # type: ignore[arg-type]
                 members = self._learn_unscored(rows, students, seed, run)
@@ -250,7 +252,8 @@ class DistilledEstimator(BaseEstimator):
     def fit_control(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None) -> FittedModel:
         """Fit the control alone: the same student, folds and seeds, without a teacher.
 
-        Parameters are those of :meth:`fit`; the estimator itself stays as it is.
+        With pairs of folds ``fit`` has done so already and keeps it as ``control_``. Parameters are those of
+        :meth:`fit`; the estimator itself stays as it is.
 
         Returns
         -------
@@ -352,7 +355,7 @@ class DistilledEstimator(BaseEstimator):
         if hasattr(spec, "get_support"):
             try:
                 spec = np.flatnonzero(spec.get_support())
-            except (NotFittedError, AttributeError):
+            except (ValueError, AttributeError):  # NotFittedError is a ValueError
                 spec, selector = None, self.student_features
         positions = column_positions(rows.X, spec, "student_features")
         encoder = ColumnEncoder.fit(rows.X, positions, encoding_for(self.student), text_columns(self.student))
@@ -381,7 +384,8 @@ class DistilledEstimator(BaseEstimator):
         n_teachers = 0 if taught else len(list(folds.pairs())) if self.cross_fit == "pairs" else n_splits
         scored = self.cross_fit == "pairs" and soft_targets is None
         n_students = n_splits * len(students.everyone) if scored else n_splits * self.ensemble
-        with tqdm(total=n_teachers + n_students + (not self.ensemble), disable=not self.verbose, unit="fit") as bar:
+        n_shipped = 0 if self.ensemble else 1 + scored
+        with tqdm(total=n_teachers + n_students + n_shipped, disable=not self.verbose, unit="fit") as bar:
             yield {
                 "groups": rows.groups,
                 "n_jobs": self.n_jobs,
@@ -420,7 +424,7 @@ class DistilledEstimator(BaseEstimator):
 
     def _choose(
         self, rows: Rows, folds: Folds, students: _Students, per_fold: Any, run: dict[str, Any]
-    ) -> tuple[dict[Any, StudentFit], Choice]:
+    ) -> tuple[dict[Any, StudentFit], Choice, Choice]:
         """Score everyone who may ship, choose one, and set the scores and the gain."""
         targets = [replace(rows.targets, soft=soft) for soft in per_fold]
         X_student = students.encoder.transform(rows.X)
@@ -431,7 +435,9 @@ class DistilledEstimator(BaseEstimator):
         forced = self.alpha != "auto"
         everyone = np.arange(len(rows.y))
         choice, control = judge.choose(distilled, controls, everyone, forced=forced)
-        choice = replace(choice, threshold=judge.threshold_for(fits[choice.name].predictions, everyone))
+        choice, control = (
+            replace(c, threshold=judge.threshold_for(fits[c.name].predictions, everyone)) for c in (choice, control)
+        )
         self.student_predictions_ = fits[choice.name].predictions.mean(axis=0)
         self.control_predictions_ = fits[control.name].predictions.mean(axis=0)
         self.alpha_scores_ = {
@@ -443,9 +449,9 @@ class DistilledEstimator(BaseEstimator):
         student, held = judge.nested(distilled, controls, folds, forced=forced)
         self.student_score_, self.control_score_ = judge.score(student), judge.score(held)
         self.distillation_gain_, self.distillation_gain_se_ = judge.compare(student, held)
-        return fits, choice
+        return fits, choice, control
 
-    def _warn_if_worse(self, choice: Choice) -> None:
+    def _warn_if_worse(self) -> None:
         if self.alpha != "auto" and self.distillation_gain_ < -self.distillation_gain_se_:
             warnings.warn(
                 f"With alpha={self.alpha} the distilled student scores {-self.distillation_gain_:.4g} (standard error "
@@ -461,6 +467,20 @@ class DistilledEstimator(BaseEstimator):
         if self.ensemble and scored is not None:
             return scored
         return self._fit_rows(rows, students.encoder, students.everyone[name], [np.arange(len(rows.y))], run)
+
+    def _ship_control(
+        self,
+        rows: Rows,
+        students: _Students,
+        choice: Choice,
+        control: Choice,
+        members: list[Member],
+        fits: dict[Any, StudentFit],
+        run: dict[str, Any],
+    ) -> FittedModel:
+        if choice.name != control.name:
+            members = self._ship(rows, students, control.name, fits[control.name].members, run)
+        return fitted_model(students.encoder, members, rows.targets.classes, control.threshold)
 
     def _learn_unscored(self, rows: Rows, students: _Students, seed: int | None, run: dict[str, Any]) -> list[Member]:
         """The plain recipe: one student on all rows that have soft targets, or one per training fold."""
@@ -564,8 +584,8 @@ class DistilledEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         teacher, student = get_tags(self.teacher), get_tags(last_step(self.student))
         tags.estimator_type = teacher.estimator_type
-        tags.classifier_tags = copy.deepcopy(teacher.classifier_tags)
-        tags.regressor_tags = copy.deepcopy(teacher.regressor_tags)
+        tags.classifier_tags = ClassifierTags() if teacher.classifier_tags else None
+        tags.regressor_tags = RegressorTags() if teacher.regressor_tags else None
         tags.target_tags.required = True
         tags.target_tags.multi_output = teacher.estimator_type == "regressor"
         tags.input_tags.allow_nan = teacher.input_tags.allow_nan and student.input_tags.allow_nan

@@ -97,8 +97,7 @@ def evaluate_distillation(
 ) -> DistillationReport:
     """Measure teacher, control and student on rows that played no part in any choice.
 
-    In each outer fold the estimator is fitted anew, with all its inner folds and choices, and its control with
-    :meth:`~tabkd.DistilledEstimator.fit_control`.
+    In each outer fold the estimator is fitted anew, with all its inner folds and choices, and so is its control.
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def evaluate_distillation(
         }
         X_train, X_test = rows_of(rows.X, train), rows_of(rows.X, test)
         student = clone(estimator).fit(X_train, labels[train], **given)
-        control = estimator.fit_control(X_train, labels[train], **given)
+        control = getattr(student, "control_", None) or estimator.fit_control(X_train, labels[train], **given)
         weighted = {} if weight is None else {"sample_weight": weight[test]}
         for metric, scorer in scorers.items():
             models = dict(zip(MODELS, (student.teacher_, control, student), strict=True))

@@ -257,6 +257,10 @@ def classifier_of(regressor: Any) -> Any | None:
 
     Parameters that both have are carried over, except the loss, which has other names there.
     """
+    if isinstance(regressor, Pipeline):
+        *steps, (name, last) = regressor.steps
+        twin = classifier_of(last)
+        return None if twin is None else Pipeline([*steps, (name, twin)])
     if family(regressor) in BOOSTERS:
         return booster_twin(regressor, "Classifier")
     module, name = type(regressor).__module__, type(regressor).__name__

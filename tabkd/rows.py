@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,8 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
     table = as_table(X)
     if y is None:
         raise ValueError("DistilledEstimator requires y to be passed, but the target y is None.")
+    if len(table) < 2:
+        raise ValueError("Found array with n_samples = 1, while a minimum of 2 is required: folds need more rows.")
     check_consistent_length(table, y, sample_weight, groups)
     hard, classes = _read_values(y) if regression else _read_classes(y)
     if sample_weight is not None:
@@ -131,6 +134,8 @@ def check_classes_outside_pairs(folds: Folds, targets: Targets) -> None:
             f"Pairs of folds need at least 3 folds, got {n_folds}: a teacher must have rows outside each pair. Use "
             'cv=5, or cross_fit="folds" with a number for alpha.'
         )
+    if n_folds == 3:
+        warnings.warn("Pairs of 3 folds leave each teacher one third of the rows. Use cv=5.", stacklevel=4)
     if targets.classes is None:
         return
     for i, j, rows in folds.pairs():

@@ -14,9 +14,8 @@ import pandas as pd
 from scipy.special import log_softmax, softmax
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
-from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import clone_estimator, fit_weighted, is_regressor, take_rows
+from tabkd._compat import clone_estimator, fit_weighted, is_regressor, take_rows, takes_weights
 from tabkd.families import (
     BOOSTERS,
     booster_twin,
@@ -187,7 +186,7 @@ class WeightedRows(Adapter):
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
-        if not has_fit_parameter(estimator, "sample_weight"):
+        if not takes_weights(estimator):
             name = type(estimator).__name__
             raise ValueError(
                 f"{name} cannot learn from soft targets: its fit takes no sample_weight. Use a regressor such as "

@@ -1,0 +1,62 @@
+"""What every benchmark shares: the data folder, a table on the screen, and a JSON file of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+HERE = Path(__file__).resolve().parent
+DATA = Path(os.environ.get("TABKD_DATA", HERE.parent.parent / "shared" / "data"))
+RESULTS = HERE / "results"
+
+
+def arguments(question: str) -> argparse.Namespace:
+    """Command-line arguments of a benchmark."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--quick", action="store_true", help="a small version, under a minute on two cores")
+    parser.add_argument("--parts", default="", help="only these parts, by letter or name, comma-separated")
+    return parser.parse_args()
+
+
+def table(name: str) -> tuple[pd.DataFrame, pd.Series, dict[str, Any]]:
+    """A table of the data folder: features, target, and its entry in the index."""
+    index = json.loads((DATA / "index.json").read_text(encoding="utf-8"))
+    entry = next(e for e in index if e["name"] == name)
+    missing = {"keep_default_na": False, "na_values": [""]} if name == "bank_marketing" else {}
+    frame = pd.read_csv(DATA / name / entry["file"], **missing)
+    return frame[entry["deploy"] + entry["priv"]], frame[entry["target"]], entry
+
+
+def save(question: str, part: str, results: Any) -> None:
+    """Print a part's results and write them into ``results/<question>.json``, keeping the other parts."""
+    frame = pd.DataFrame(results)
+    print(f"\n{question} / {part}\n{frame.to_string(index=False, float_format='{:.4f}'.format)}", flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{question}.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
+    known["versions"] = {p: version(p) for p in ("scikit-learn", "lightgbm", "catboost", "numpy", "pandas")}
+    known[part] = json.loads(frame.to_json(orient="records"))
+    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def seconds(call: Any) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def spread(values: Any) -> dict[str, float]:
+    """Mean and standard error over seeds."""
+    values = np.asarray(values, dtype=float)
+    return {"mean": float(values.mean()), "se": float(values.std(ddof=1) / np.sqrt(len(values)))}

@@ -1,0 +1,239 @@
+"""Tables from files and back: CSV (also compressed) and Parquet, written whole or not at all."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import warnings
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tabkd._compat import optional_import
+
+__all__ = ["InputError", "near", "needed", "read_header", "read_table", "replacing", "write_table"]
+
+#: Tried in this order; "utf-8-sig" reads UTF-8 with and without a byte order mark.
+ENCODINGS = ("utf-8-sig", "cp949")
+
+
+class InputError(Exception):
+    """Something that the caller gave cannot be used; the message says what, and how to mend it."""
+
+
+def near(name: str, known: Iterable[Any]) -> str:
+    """A sentence with the known names closest to a mistyped one, empty if none is close.
+
+    Parameters
+    ----------
+    name : str
+    known : iterable
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> near("Y_LABLE", ["ID", "Y_LABEL"])
+    " Did you mean 'Y_LABEL'?"
+    """
+    by_lower = {str(candidate).lower(): str(candidate) for candidate in known}
+    close = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def needed(module: str, *, needed_by: str, extra: str) -> Any:
+    """Import an optional package.
+
+    Parameters
+    ----------
+    module, needed_by, extra : str
+        Its name, what asks for it, and the extra that brings it.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
+    try:
+        return optional_import(module, needed_by=needed_by, extra=extra)
+    except ImportError as error:
+        raise InputError(str(error)) from error
+
+
+def read_header(path: Path) -> list[str]:
+    """Names of the columns of a table.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV or Parquet file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is empty, or names a column twice.
+    """
+    if _is_parquet(path):
+        return read_table(path).columns.tolist()
+    cells = _read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+    names = [str(cell) for cell in cells]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: column names must be unique, but {twice} occur more than once. Rename them.")
+    return names
+
+
+def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
+    """Read a table.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet if it ends in ``.parquet``, else CSV: UTF-8, with or without a byte order mark, or CP949; compressed
+        if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``.
+    text : collection of str
+        Columns that stay text, such as identifiers with leading zeros.
+
+    Returns
+    -------
+    DataFrame
+        With rows numbered from 0.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, unreadable or malformed; for CSV the line is named.
+    """
+    if _is_parquet(path):
+        frame = _read_parquet(path)
+        frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in text if name in frame})
+    else:
+        names = read_header(path)
+        frame = _read_csv(path, dtype={name: str for name in text if name in names}, index_col=False, low_memory=False)
+    if len(frame) == 0:
+        raise InputError(f"{path} has a header, but no rows. Give a table with rows.")
+    return frame
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with any file into a line for its user."""
+    try:
+        yield
+    except FileNotFoundError:
+        siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise InputError(f"{path} does not exist.{near(path.name, siblings)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder. Give a CSV or Parquet file.") from None
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    with _readable(path), warnings.catch_warnings():
+        # Rows longer than the header would otherwise lose their last fields.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        for encoding in ENCODINGS:
+            try:
+                return pd.read_csv(path, encoding=encoding, **options)
+            except UnicodeDecodeError:
+                continue
+            except pd.errors.EmptyDataError:
+                raise InputError(f"{path} is empty. Give a table with a header and rows.") from None
+            except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+                raise InputError(_malformed(path, str(error))) from error
+    raise InputError(f"{path} is text in neither UTF-8 nor CP949. Save it as UTF-8, or as Parquet.")
+
+
+def _malformed(path: Path, message: str) -> str:
+    """Where a CSV breaks off, from pandas' words for it."""
+    if "Length of header" in message:
+        return f"{path}, line 2: more fields than the header has names. Give every column a name."
+    fields = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
+    if fields:
+        return (
+            f"{path}, line {fields[2]}: expected {fields[1]} fields, found {fields[3]}. "
+            "Mend the line, or put text with commas in quotes."
+        )
+    quote = re.search(r"EOF inside string starting at row (\d+)", message)
+    if quote:
+        return f"{path}, line {int(quote[1]) + 1}: a quote is opened and never closed. Mend the line."
+    return f"{path} is not a CSV file: {message.strip()}."
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    parquet = needed("pyarrow.parquet", needed_by=f"Reading {path.name}", extra="parquet")
+    with _readable(path):
+        try:
+            frame = parquet.read_table(path).to_pandas()
+        except ValueError as error:  # pyarrow's errors for malformed files
+            raise InputError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
+    named = any(name is not None for name in frame.index.names)
+    return frame.reset_index(drop=not named).rename(columns=str)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place once everything is written.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    Path
+        With the same suffixes; removed again if anything goes wrong.
+    """
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table without its row numbers, by the suffix of ``path`` as Parquet or as CSV in UTF-8.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    path : Path
+        CSV is compressed if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    if _is_parquet(path):
+        needed("pyarrow", needed_by=f"Writing {path.name}", extra="parquet")
+    try:
+        with replacing(path) as temporary:
+            if _is_parquet(path):
+                frame.to_parquet(temporary, engine="pyarrow", index=False)
+            else:
+                frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error

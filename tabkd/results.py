@@ -1,0 +1,301 @@
+"""What a fit leaves in its folder: the model, honest predictions, a submission, and the summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from tabkd.competition import Plan, Target
+from tabkd.files import InputError, replacing, write_table
+from tabkd.presets import Metric
+from tabkd.scoring import Judge
+from tabkd.students import Targets
+from tabkd.submission import probability_columns
+
+__all__ = [
+    "FILES",
+    "describe",
+    "load_model",
+    "load_summary",
+    "out_of_fold_tables",
+    "prepare_folder",
+    "save",
+    "scores_of",
+    "summary_lines",
+]
+
+MODEL, SUMMARY, SUBMISSION = "model.joblib", "summary.json", "submission.csv"
+SOFT_TARGETS, PREDICTIONS = "soft_targets.csv", "student_predictions.csv"
+#: Every file that a fit may write, and what it is.
+FILES = {
+    MODEL: "the fitted model, for tabkd predict or joblib.load",
+    SOFT_TARGETS: "what the teacher says of training rows that it never saw",
+    PREDICTIONS: "honest predictions of student and control for the training rows",
+    SUBMISSION: "predictions for the test table",
+    SUMMARY: "scores and settings",
+}
+#: Names of scores for people, who count losses above zero.
+_NAMES = {
+    "neg_log_loss": "log-loss",
+    "roc_auc": "ROC AUC",
+    "neg_mean_squared_error": "squared error",
+    "r2": "R2",
+}
+
+
+def prepare_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make the folder for the results, before hours are spent on what could not be written.
+
+    Raises
+    ------
+    InputError
+        If it is a file, cannot be made, or holds something and ``overwrite`` is not set.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be made: {error.strerror}. Give another folder.") from error
+    if not overwrite and any(folder.iterdir()):
+        raise InputError(
+            f"--out {folder} is not empty. Give another folder, or --overwrite to replace the results in it."
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One metric, greater is better, on rows that no compared model has seen."""
+
+    teacher: float
+    control: float
+    student: float
+    gain: float
+    gain_se: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain numbers, with the 95 % interval of the gain."""
+        half = 1.96 * self.gain_se
+        return {**vars(self), "gain_low": self.gain - half, "gain_high": self.gain + half}
+
+
+def scores_of(model: Any, metric: Metric, targets: Targets, groups: np.ndarray | None, seed: int) -> dict[str, Scores]:
+    """The metric that the student was chosen by, and the usual ones beside it.
+
+    The first is the estimator's own, where the choice of alpha is made again without each fold. The others
+    take the choice as it was made.
+
+    Parameters
+    ----------
+    model : DistilledEstimator
+        Fitted on pairs of folds.
+    metric : Metric
+    targets : Targets
+    groups : ndarray of shape (n_samples,) or None
+    seed : int
+
+    Returns
+    -------
+    dict of str to Scores
+    """
+    found = {
+        metric.name: Scores(
+            model.teacher_score_,
+            model.control_score_,
+            model.student_score_,
+            model.distillation_gain_,
+            model.distillation_gain_se_,
+        )
+    }
+    if targets.classes is None:
+        usual = ["neg_mean_squared_error", "r2"]
+    else:
+        usual = ["neg_log_loss", "roc_auc" if len(targets.classes) == 2 else "accuracy"]
+    for name in usual:
+        if name not in found:
+            judge = Judge(targets, groups=groups, scoring=name, seed=seed)
+            teacher, control, student = (
+                judge.judged(predictions[None])
+                for predictions in (model.soft_targets_, model.control_predictions_, model.student_predictions_)
+            )
+            gain, error = judge.compare(student, control)
+            found[name] = Scores(judge.score(teacher), judge.score(control), judge.score(student), gain, error)
+    return found
+
+
+def out_of_fold_tables(model: Any, target: Target, ids: pd.Series | None) -> dict[str, pd.DataFrame]:
+    """Soft targets, and predictions of student and control, in the order of the training rows.
+
+    Parameters
+    ----------
+    model : DistilledEstimator
+    target : Target
+    ids : Series or None
+        Identifiers of the training rows.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        By the name of the file. For two classes the predictions are those of the positive label.
+    """
+    first: dict[str, Any] = {} if ids is None else {str(ids.name): ids.to_numpy()}
+    kept = slice(1, None) if target.two_classes else slice(None)
+    labels = None if target.labels is None else target.labels[kept]
+    return {
+        SOFT_TARGETS: pd.DataFrame({**first, **probability_columns("teacher", model.soft_targets_, target.labels)}),
+        PREDICTIONS: pd.DataFrame(
+            {
+                **first,
+                target.name: target.values,
+                **probability_columns("student", model.student_predictions_[:, kept], labels),
+                **probability_columns("control", model.control_predictions_[:, kept], labels),
+            }
+        ),
+    }
+
+
+def describe(model: Any, target: Target, plan: Plan, scores: dict[str, Scores], **more: Any) -> dict[str, Any]:
+    """The summary, as plain data.
+
+    Parameters
+    ----------
+    model : DistilledEstimator
+    target : Target
+    plan : Plan
+    scores : dict of str to Scores
+    **more
+        Settings to add.
+
+    Returns
+    -------
+    dict
+    """
+    labels = None if target.labels is None else target.labels.tolist()
+    return {
+        "target": target.name,
+        "task": "regression" if target.regression else "classification",
+        "labels": labels,
+        "positive": labels[1] if labels is not None and target.two_classes else None,
+        "id": plan.id,
+        "rows": len(target.y),
+        "scores": {name: score.as_dict() for name, score in scores.items()},
+        "alpha": model.alpha_,
+        "control_kept": model.alpha == "auto" and model.alpha_ == 1,
+        "threshold": model.threshold_,
+        "teacher_columns": plan.features,
+        "student_columns": plan.student,
+        "dropped": plan.dropped,
+        **more,
+    }
+
+
+def save(folder: Path, model: Any, tables: dict[str, pd.DataFrame], summary: dict[str, Any]) -> None:
+    """Write the folder; its old summary goes first and the new one comes last, so that a folder that has one is whole.
+
+    Parameters
+    ----------
+    folder : Path
+    model : DistilledEstimator
+    tables : dict of str to DataFrame
+        By the name of the file.
+    summary : dict
+    """
+    (folder / SUMMARY).unlink(missing_ok=True)
+    with replacing(folder / MODEL) as temporary:
+        joblib.dump(model, temporary, compress=3)
+    for name, table in tables.items():
+        write_table(table, folder / name)
+    if SUBMISSION not in tables:
+        (folder / SUBMISSION).unlink(missing_ok=True)  # of an earlier model
+    with replacing(folder / SUMMARY) as temporary:
+        temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a folder.
+
+    Raises
+    ------
+    InputError
+        If the folder was not written by a fit.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        raise InputError(f"{folder} holds no {SUMMARY}. Give the folder that tabkd fit wrote with --out.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}. Fit the model again.") from error
+
+
+def load_model(folder: Path) -> Any:
+    """The model of a folder. Load only what you trust: a pickle can run any code.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise InputError(f"{folder} holds no {MODEL}. Give the folder that tabkd fit wrote with --out.")
+    try:
+        return joblib.load(path)
+    except Exception as error:  # a damaged pickle may raise anything
+        raise InputError(f"{path} cannot be loaded ({type(error).__name__}: {error}). Fit the model again.") from error
+
+
+def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
+    """The summary for people.
+
+    Parameters
+    ----------
+    summary : dict
+        From :func:`describe`.
+    folder : Path
+        Where the results were written.
+
+    Returns
+    -------
+    list of str
+    """
+    rows = [["", "teacher", "control", "student", "gain", "s.e.", "95% interval"]]
+    for name, score in summary["scores"].items():
+        loss = name.startswith("neg_")
+        shown = [-score[m] if loss else score[m] for m in ("teacher", "control", "student")]
+        interval = f"{score['gain_low']:+.4f} to {score['gain_high']:+.4f}"
+        numbers = [*(f"{value:.4f}" for value in shown), f"{score['gain']:+.4f}", f"{score['gain_se']:.4f}", interval]
+        rows.append([f"{_NAMES.get(name, name.removeprefix('neg_'))}{' (lower is better)' if loss else ''}", *numbers])
+    threshold = summary["threshold"]
+    lines = [
+        "",
+        *_aligned(rows),
+        "",
+        "Control: the same student without a teacher. All scores are of rows not trained on.",
+    ]
+    if summary["control_kept"]:
+        lines.append("The control is kept: no soft targets beat it by more than one standard error.")
+    else:
+        lines.append(f"alpha {summary['alpha']:g}: weight of the true labels in the student's target.")
+    if threshold is not None:
+        lines.append(f"threshold {threshold:.4g}: {summary['positive']!r} is predicted above it.")
+    lines += ["", f"Written to {folder} in {summary['seconds']:.0f} s:"]
+    written = [[f"  {name}", what] for name, what in FILES.items() if (folder / name).exists()]
+    return lines + _aligned(written, right=False)
+
+
+def _aligned(rows: list[list[str]], *, right: bool = True) -> list[str]:
+    """Columns as wide as their widest cell; all but the first to the right, if so wished."""
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    padded = [
+        [
+            cell.rjust(width) if right and c else cell.ljust(width)
+            for c, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    ]
+    return ["  ".join(cells).rstrip() for cells in padded]

@@ -1,0 +1,60 @@
+"""scikit-learn's own checks, on three pairs of teacher and student as a classifier and as a regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from tabkd import DistilledEstimator
+
+BOOSTER = {"n_estimators": 20, "learning_rate": 0.3, "min_child_samples": 2, "verbose": -1, "n_jobs": 1}
+PLAIN = {"cross_fit": "folds", "alpha": 0.5, "random_state": 0}
+
+CLASSIFIERS = [
+    (LogisticRegression(), LogisticRegression()),
+    (ExtraTreesClassifier(10), DecisionTreeClassifier()),
+    (LGBMClassifier(**BOOSTER), LGBMClassifier(**BOOSTER)),
+]
+REGRESSORS = [
+    (Ridge(), Ridge()),
+    (ExtraTreesRegressor(10), DecisionTreeRegressor()),
+    (LGBMRegressor(**BOOSTER), LGBMRegressor(**BOOSTER)),
+]
+
+
+def expected_failures(estimator: Any) -> dict[str, str]:
+    failures = {
+        "check_dataframe_column_names_consistency": "columns are found by name: their order does not matter",
+    }
+    if isinstance(estimator.student, LGBMClassifier):
+        failures["check_sample_weight_equivalence_on_dense_data"] = "LightGBM bins and counts rows, not weights"
+    return failures
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@parametrize_with_checks(
+    [DistilledEstimator(*pair, **PLAIN) for pair in CLASSIFIERS]
+    + [DistilledEstimator(*pair, random_state=0) for pair in REGRESSORS],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_check(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@parametrize_with_checks(
+    [DistilledEstimator(*pair, random_state=0) for pair in CLASSIFIERS], expected_failed_checks=expected_failures
+)
+def test_scikit_learn_check_with_pairs_of_folds(estimator: Any, check: Any) -> None:
+    try:
+        check(estimator)
+    except (ValueError, AssertionError) as error:
+        if "the teacher of that pair would never see it" not in f"{error} {error.__cause__}":
+            raise
+        pytest.skip("the check's data hold a class of one or two rows, which pairs of folds refuse")

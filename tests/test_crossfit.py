@@ -1,0 +1,186 @@
+"""Folds, pairs of folds, and the invariant that they keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.datasets import make_classification, make_regression
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, KFold, RepeatedStratifiedKFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from tabkd import DistilledEstimator
+from tabkd.crossfit import cross_fit_teacher, make_folds
+from tabkd.learners import Learner
+from tabkd.students import Targets
+from tabkd.targets import one_hot
+
+pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
+
+FAST = {"n_estimators": 15, "num_leaves": 7, "verbose": -1, "n_jobs": 1, "random_state": 0}
+
+
+@pytest.fixture
+def data():
+    return make_classification(600, 8, n_informative=5, flip_y=0.2, random_state=0)
+
+
+def permuted(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The same labels, shuffled among ``rows`` until they differ."""
+    changed = y.copy()
+    changed[rows] = y[rows][::-1]
+    assert (changed != y).sum() > 10
+    return changed
+
+
+def scored_predictions(X, y, folds, **settings) -> np.ndarray:
+    model = DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=folds, **settings)
+    return model.fit(X, y).student_predictions_
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_labels_of_a_fold_never_reach_the_student_scored_on_it(data, alpha) -> None:
+    X, y = data
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
+    before = scored_predictions(X, y, folds, alpha=alpha)
+    for _, test in folds:
+        after = scored_predictions(X, permuted(y, test), folds, alpha=alpha)
+        np.testing.assert_array_equal(before[test], after[test])
+
+
+def test_ordinary_out_of_fold_targets_break_the_invariant(data) -> None:
+    X, y = data
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
+    test = folds[0][1]
+
+    def student_of_first_fold(labels: np.ndarray) -> np.ndarray:
+        model = DistilledEstimator(
+            LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=folds, cross_fit="folds", alpha=0, ensemble=True
+        ).fit(X, labels)
+        return model.student_.members[0].raw(X[test].astype(np.float32))
+
+    assert not np.array_equal(student_of_first_fold(y), student_of_first_fold(permuted(y, test)))
+
+
+def test_an_unfitted_selector_never_sees_the_scored_fold(data) -> None:
+    X, y = data
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
+    settings = {"alpha": 0.5, "student_features": SelectKBest(k=3)}
+    before = scored_predictions(X, y, folds, **settings)
+    for _, test in folds:
+        np.testing.assert_array_equal(
+            before[test], scored_predictions(X, permuted(y, test), folds, **settings)[test]
+        )
+
+
+def test_soft_targets_never_see_their_own_label(data) -> None:
+    X, y = data
+    memoriser = DistilledEstimator(KNeighborsClassifier(1), DecisionTreeClassifier(max_depth=3), random_state=0)
+    agreement = (memoriser.fit(X, y).soft_targets_.argmax(axis=1) == y).mean()
+    assert agreement < 0.9  # a nearest neighbour that saw the row would always agree
+
+
+def teacher_fit(y, folds, *, pairs, learner=None):
+    X = np.arange(len(y), dtype=np.float32)[:, None]
+    targets = Targets(one_hot(y, 2), None, np.array([0, 1]))
+    learner = learner or Learner(LogisticRegression(), linked=False)
+    return cross_fit_teacher(learner, X, targets, folds, pairs=pairs)
+
+
+def test_pairs_fit_one_teacher_per_pair() -> None:
+    y = np.arange(100) % 2
+    folds = make_folds(5, y[:, None], y, classifier=True, seed=0)
+    assert len(teacher_fit(y, folds, pairs=True).members) == 10
+
+
+def test_each_scored_student_has_targets_for_all_rows_but_its_own_fold() -> None:
+    y = np.arange(100) % 2
+    folds = make_folds(5, y[:, None], y, classifier=True, seed=0)
+    for (_, test), own in zip(folds.splits, teacher_fit(y, folds, pairs=True).per_fold, strict=True):
+        assert set(np.flatnonzero(np.isnan(own[:, 0]))) == set(test)
+
+
+def test_soft_targets_are_the_mean_of_the_pair_teachers() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=100)
+    folds = make_folds(5, y[:, None], y, classifier=True, seed=0)
+    fit = teacher_fit(y, folds, pairs=True)
+    for i, (_, test) in enumerate(folds.splits):
+        others = [own[test] for j, own in enumerate(fit.per_fold) if j != i]
+        np.testing.assert_allclose(fit.soft_targets[test], np.mean(others, axis=0))
+
+
+def test_gaps_of_a_splitter_hold_for_the_teachers_of_its_pairs() -> None:
+    n = 60
+    blocks = np.array_split(np.arange(n), 4)
+    splits = [(np.setdiff1d(np.arange(n), np.arange(b[0] - 3, b[-1] + 4)), b) for b in blocks]
+    folds = make_folds(splits, np.zeros((n, 1)), np.zeros(n), classifier=False)
+    for i, j, rows in folds.pairs():
+        purged = np.concatenate([np.arange(blocks[k][0] - 3, blocks[k][-1] + 4) for k in (i, j)])
+        assert not set(rows) & set(purged)
+
+
+def test_groups_stay_in_one_fold() -> None:
+    groups = np.repeat(np.arange(20), 5)
+    y = np.arange(100) % 2
+    for train, test in make_folds(5, y[:, None], y, groups=groups, classifier=True, seed=0).splits:
+        assert not set(groups[train]) & set(groups[test])
+
+
+def test_repeats_are_recognised() -> None:
+    y = np.arange(60) % 2
+    cv = RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=0)
+    assert make_folds(cv, y[:, None], y, classifier=True).repeat_of == [0, 0, 0, 1, 1, 1]
+
+
+def test_repeated_splitter_averages_predictions(data) -> None:
+    X, y = data
+    cv = RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=0)
+    model = DistilledEstimator(
+        LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=cv, alpha=0.5, ensemble=True
+    )
+    with pytest.warns(UserWarning, match="3 folds"):
+        model.fit(X, y)
+    assert len(model.student_.members) == 6
+    assert np.isfinite(model.student_predictions_).all()
+
+
+def test_time_series_leaves_out_the_rows_that_no_teacher_predicts() -> None:
+    X, y = make_regression(120, 4, random_state=0)
+    model = DistilledEstimator(
+        LGBMRegressor(**FAST), LGBMRegressor(**FAST), cv=TimeSeriesSplit(5), cross_fit="folds", alpha=0.0
+    ).fit(X, y)
+    assert np.isnan(model.soft_targets_[:20]).all()
+    assert np.isfinite(model.soft_targets_[20:]).all()
+
+
+def test_blocked_folds_work_with_pairs() -> None:
+    X, y = make_regression(120, 4, random_state=0)
+    model = DistilledEstimator(LGBMRegressor(**FAST), LGBMRegressor(**FAST), cv=KFold(4), alpha=0.0).fit(X, y)
+    assert np.isfinite(model.student_predictions_).all()
+
+
+def test_group_splitter_clusters_the_standard_error(data) -> None:
+    X, y = data
+    X, y, groups = np.tile(X, (4, 1)), np.tile(y, 4), np.tile(np.arange(600), 4)
+    settings = {"alpha": 0.5, "ensemble": True}
+    model = DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=GroupKFold(4), **settings)
+    clustered = model.fit(X, y, groups=groups).distillation_gain_se_
+    folds = list(GroupKFold(4).split(X, y, groups))
+    model.set_params(cv=folds)
+    assert clustered == pytest.approx(2 * model.fit(X, y).distillation_gain_se_, rel=0.05)
+
+
+def test_same_seed_gives_identical_predictions_for_any_n_jobs(data) -> None:
+    X, y = data
+    free = {**FAST, "n_jobs": None}
+    settings = {"threshold": "f1_macro", "random_state": 3}
+    one, two = (
+        DistilledEstimator(LGBMClassifier(**free), LGBMClassifier(**free), n_jobs=n, **settings).fit(X, y)
+        for n in (1, 2)
+    )
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+    assert one.threshold_ == two.threshold_

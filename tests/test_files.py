@@ -1,0 +1,107 @@
+"""Tables from files and back."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tabkd._compat
+from tabkd.files import InputError, near, read_table, replacing, write_table
+
+KOREAN = pd.DataFrame({"번호": [1, 2], "도시": ["서울", "부산"]})
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_table(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+def test_a_csv_reads_the_same_in_each_encoding(tmp_path: Path, encoding: str) -> None:
+    KOREAN.to_csv(tmp_path / "t.csv", index=False, encoding=encoding)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), KOREAN)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])
+def test_a_table_survives_writing_and_reading(tmp_path: Path, name: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    write_table(KOREAN, tmp_path / name)
+    pd.testing.assert_frame_equal(read_table(tmp_path / name), KOREAN)
+
+
+def test_identifiers_keep_their_leading_zeros(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,a\n007,1\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv", text=["id"])["id"].tolist() == ["007"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n3,4,5\n", "line 3: expected 2 fields, found 3"),
+        ("a,b\n1,2,3\n4,5,6\n", "line 2: more fields than the header"),
+        ('a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote is opened"),
+        ("", "is empty"),
+        ("a,b\n", "no rows"),
+        ("a,a\n1,2\n", "['a'] occur more than once"),
+    ],
+)
+def test_a_malformed_csv_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(text, encoding="utf-8")
+    message = refused(path)
+    assert str(path) in message and said in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv.gz", b"not gzip", "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 9999)[:40], "cannot be read"),
+        ("t.csv.zip", b"not zip", "cannot be read"),
+        ("t.csv", bytes(range(128, 256)), "neither UTF-8 nor CP949"),
+    ],
+)
+def test_an_unreadable_file_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert said in refused(tmp_path / name)
+
+
+def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "t.parquet").write_bytes(b"junk")
+    assert "is not a Parquet file" in refused(tmp_path / "t.parquet")
+
+
+def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").touch()
+    assert "Did you mean 'train.csv'?" in refused(tmp_path / "trian.csv")
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    assert "is a folder" in refused(tmp_path)
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(module: str) -> None:
+        raise ImportError(module)
+
+    monkeypatch.setattr(tabkd._compat.importlib, "import_module", absent)
+    assert "pip install 'tabkd[parquet]'" in refused(tmp_path / "t.parquet")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise RuntimeError
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [("t.csv", "old")]
+
+
+def test_near_finds_names_whatever_their_case() -> None:
+    assert near("y_lable", ["ID", "Y_LABEL"]) == " Did you mean 'Y_LABEL'?"
