@@ -24,6 +24,7 @@ The fitted encoder is plain data, so that it can be exported with the model.
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -129,6 +130,10 @@ def column_positions(X: Table, spec: Any, what: str) -> list[int]:
         raise ValueError(f"{what}={spec!r} does not fit a table of {X.shape[1]} columns: {error}") from error
     if len(positions) == 0:
         raise ValueError(f"{what}={spec!r} chooses no column. Choose at least one, or None for all.")
+    twice = sorted({p for p in positions if positions.count(p) > 1})
+    if twice:
+        columns = [X.columns[p] for p in twice] if isinstance(X, pd.DataFrame) else twice
+        raise ValueError(f"{what} names columns {columns} more than once. Name each once.")
     return [int(position) for position in positions]
 
 
@@ -174,7 +179,7 @@ class Column:
             raise ValueError(f"Complex data not supported (column {name!r}). Split it into two columns.")
         if pd.api.types.is_numeric_dtype(dtype):
             kind = "integer" if pd.api.types.is_integer_dtype(dtype) else "number"
-            if kind == "integer" and values.abs().max() > _EXACT_INTEGERS:
+            if kind == "integer" and values.notna().any() and values.abs().max() > _EXACT_INTEGERS:
                 warnings.warn(
                     f"Column {name!r} holds integers beyond 2**24, which float32 rounds to multiples "
                     "of 2 or more. Use differences, or a category if it is a code.",
@@ -182,10 +187,7 @@ class Column:
                 )
             return cls(name, kind)
         if pd.api.types.is_datetime64_any_dtype(dtype) or dtype.kind in "mM":
-            raise TypeError(
-                f"Column {name!r} holds dates or times ({dtype}). float32 cannot hold them (epoch seconds step "
-                "by 128 s): make parts such as .dt.month, .dt.dayofweek or .dt.hour columns of their own."
-            )
+            raise _dates_refused(name, dtype)
         present = values[values.notna()]
         if all(isinstance(value, str) for value in present):
             return cls(name, "category", _sorted_categories(present[present != ""].unique()))
@@ -194,6 +196,8 @@ class Column:
         if all(isinstance(value, int | float | np.number) for value in present):
             return cls(name, "number")
         odd = next(v for v in present if not isinstance(v, str))
+        if isinstance(odd, datetime.date | datetime.time | datetime.timedelta | pd.Period):
+            raise _dates_refused(name, type(odd).__name__)
         raise TypeError(
             f"Column {name!r} mixes text with {odd!r} ({type(odd).__name__}): every argument must be a string "
             "or every one a number. Convert it with .astype(str) or pd.to_numeric."
@@ -211,7 +215,8 @@ class Column:
         missing = _is_missing(values)
         if self.kind == "number":
             values = values.astype(np.float32)
-        return values.astype(object).where(~missing, "").map(str).astype(object)
+        text = _integer_text if self.kind == "integer" else str
+        return values.astype(object).where(~missing, "").map(text).astype(object)
 
     def numbers(self, values: pd.Series) -> np.ndarray:
         """Values as float32 of shape (n_samples,), NaN where missing.
@@ -231,6 +236,18 @@ class Column:
                 f"Column {self.name!r} was a {self.kind} in fit, but now holds text or objects: {error}. "
                 "Convert it with pd.to_numeric(..., errors='coerce')."
             ) from error
+
+
+def _integer_text(value: Any) -> str:
+    # Whole numbers become floats where some are missing: "3.0" would be another category than "3".
+    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+
+
+def _dates_refused(name: str | int, kind: Any) -> TypeError:
+    return TypeError(
+        f"Column {name!r} holds dates or times ({kind}). float32 cannot hold them (epoch seconds step "
+        "by 128 s): make parts such as .dt.month, .dt.dayofweek or .dt.hour columns of their own."
+    )
 
 
 def _sorted_categories(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -295,13 +312,18 @@ class ColumnEncoder:
         -------
         ColumnEncoder
         """
-        if encoding != "raw" and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
+        # What reads the table by itself may read dates, text and whatever else.
+        if encoding not in ("raw", "table") and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
             frame = pd.DataFrame(X)
             columns = tuple(Column.read(frame.columns[p], frame.iloc[:, p]) for p in positions)
         else:
             names = X.columns if isinstance(X, pd.DataFrame) else range(X.shape[1])
             columns = tuple(Column(names[p], "number") for p in positions)
-        texts = frozenset(columns[c].name if isinstance(c, int | np.integer) else c for c in as_text)
+        known = [column.name for column in columns]
+        strange = [c for c in as_text if c not in (range(len(known)) if isinstance(c, int | np.integer) else known)]
+        if strange:
+            raise ValueError(f"cat_features names {strange}, but the columns of this model are {known}.")
+        texts = frozenset(known[c] if isinstance(c, int | np.integer) else c for c in as_text)
         return cls(columns, tuple(positions), X.shape[1], has_names(X), encoding, texts)
 
     @property
@@ -402,7 +424,8 @@ class ColumnEncoder:
             if column.name in self.as_text:
                 made[column.name] = column.texts(values)
             elif self.encoding == "category" and column.kind == "category":
-                made[column.name] = pd.Categorical(values.where(~_is_missing(values)), list(column.categories))
+                known = np.maximum(column.codes(values).astype(int) - FIRST_CATEGORY, -1)
+                made[column.name] = pd.Categorical.from_codes(known, pd.Index(column.categories))
             else:
                 made[column.name] = column.numbers(values)
         return pd.DataFrame(made, index=X.index)

@@ -36,18 +36,21 @@ def warn_of_leaks(X: pd.DataFrame | np.ndarray, privileged: list[int], targets: 
     """
     if not privileged or _separation(targets, soft) < _SUSPICIOUS:
         return
-    encoder = ColumnEncoder.fit(X, privileged)
-    matrix = np.asarray(encoder.transform(X))
-    tree: Any = DecisionTreeRegressor if targets.classes is None else DecisionTreeClassifier
+    # A class is given away by a few cuts of one column, a continuous value only by as many as there are rows.
+    regression = targets.classes is None
+    leaves = None if regression else max(8, 2 * targets.hard.shape[1])
+    tree: Any = DecisionTreeRegressor if regression else DecisionTreeClassifier
     guilty = []
-    for index, name in enumerate(encoder.names):
-        column = np.nan_to_num(matrix[:, [index]], nan=-1e30, posinf=1e30, neginf=-1e30)
-        model = tree(max_leaf_nodes=max(8, 2 * targets.hard.shape[1]), min_samples_leaf=5).fit(column, targets.labels)
-        alone = (
-            model.predict(column).reshape(len(column), -1) if targets.classes is None else model.predict_proba(column)
-        )
+    for position in privileged:
+        try:
+            encoder = ColumnEncoder.fit(X, [position])
+        except TypeError:  # dates and objects, which only a pipeline reads
+            continue
+        column = np.nan_to_num(np.asarray(encoder.transform(X)), nan=-1e30, posinf=1e30, neginf=-1e30)
+        model = tree(max_leaf_nodes=leaves, min_samples_leaf=2 if regression else 5).fit(column, targets.labels)
+        alone = model.predict(column).reshape(len(column), -1) if regression else model.predict_proba(column)
         if _separation(targets, alone) >= _SUSPICIOUS:
-            guilty.append(name)
+            guilty += encoder.names
     if guilty:
         warnings.warn(
             f"The teacher is all but perfect out of fold, and each of the privileged columns {guilty} alone gives the "
@@ -80,8 +83,8 @@ def warn_of_shift(targets: Targets, soft: np.ndarray) -> None:
     worst = int(np.abs(mean - share).argmax())
     if abs(mean[worst] - share[worst]) > _SHIFT:
         warnings.warn(
-            f"The teacher gives class {targets.classes[worst]!r} a mean probability of {mean[worst]:.2f}, but its "
-            f"share of the rows is {share[worst]:.2f}: the student will inherit that. Train the teacher without class "
-            "weights, or wrap it in CalibratedClassifierCV.",
+            f"The teacher gives class {targets.classes.tolist()[worst]!r} a mean probability of {mean[worst]:.2f}, but "
+            f"its share of the rows is {share[worst]:.2f}: the student will inherit that. Train the teacher without "
+            "class weights, or wrap it in CalibratedClassifierCV.",
             stacklevel=3,
         )

@@ -35,8 +35,8 @@ from tabkd.families import classifier_of, encoding_for, text_columns
 from tabkd.learners import Learner, Member, frozen_member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_rows, read_seed
-from tabkd.scoring import Choice, Judge, check_threshold
-from tabkd.students import Targets, resolve_loss
+from tabkd.scoring import Choice, Judge, check_threshold, is_tuned
+from tabkd.students import Targets, adapt
 from tabkd.targets import check_temperature
 
 __all__ = ["DistilledEstimator"]
@@ -86,8 +86,8 @@ class DistilledEstimator(BaseEstimator):
         How the student learns; ``"auto"`` is the best that its family offers.
     ensemble : bool
         Ship the mean of the fold students instead of one student fitted to all rows.
-    threshold : float, str or None
-        Probability above which the second of two classes is predicted, or the name of a scorer to maximise.
+    threshold : float, str, callable or None
+        Probability above which the second of two classes is predicted, or the scorer of labels to maximise.
     scoring : str, callable or None
         What ``alpha="auto"`` and the gain are judged by; None is log-loss, or squared error.
     memory : str, joblib.Memory or None
@@ -162,7 +162,7 @@ class DistilledEstimator(BaseEstimator):
         temperature: float = 1.0,
         loss: str = "auto",
         ensemble: bool = False,
-        threshold: float | str | None = None,
+        threshold: Any = None,
         scoring: Any = None,
         memory: Any = None,
         n_jobs: int | None = None,
@@ -241,7 +241,7 @@ class DistilledEstimator(BaseEstimator):
                 self.control_ = self._ship_control(rows, students, choice, control, members, fits, run)
                 self._warn_if_worse()
             else:
-                choice = Choice(float(self.alpha), self.threshold)  # type: ignore[arg-type]
+                choice = Choice(float(self.alpha), self.threshold)
                 members = self._learn_unscored(rows, students, seed, run)
         self.alpha_ = choice.name if choice.name in students.distilled else 1.0
         self.threshold_ = choice.threshold
@@ -278,7 +278,7 @@ class DistilledEstimator(BaseEstimator):
         run = {"groups": rows.groups, "n_jobs": self.n_jobs}
         X_student = students.encoder.transform(rows.X)
         members: list[Member] | None = None
-        if self.ensemble or len(controls) > 1 or isinstance(threshold, str):
+        if self.ensemble or len(controls) > 1 or is_tuned(threshold):
             cv = self.cv if self.student_cv is None else self.student_cv
             folds = self._folds(rows, seed, cv, partition=True)
             targets = [rows.targets] * len(folds.splits)
@@ -313,7 +313,7 @@ class DistilledEstimator(BaseEstimator):
             raise ValueError(
                 f"The teacher is a regressor, but the student {type(student).__name__} is not. Use a regressor."
             )
-        resolve_loss(student, self.loss, n_classes)
+        adapt(clone_estimator(student), self.loss, targets.classes)  # raises before any teacher is fitted
         if self.temperature != 1 and n_classes is None:
             raise ValueError(f"temperature={self.temperature} is for classification. Use temperature=1.0.")
         if self.temperature != 1 and self.alpha != 0 and not hasattr(student, "fit_soft"):
@@ -325,7 +325,7 @@ class DistilledEstimator(BaseEstimator):
         why = "soft_targets= was given" if given else 'of cross_fit="folds"'
         for name in ("alpha", "threshold"):
             value = getattr(self, name)
-            if not scored and isinstance(value, str):
+            if not scored and is_tuned(value):
                 raise ValueError(
                     f"{name}={value!r} needs an honest score, and there is none because {why}. Give {name} as a "
                     'number, or use cross_fit="pairs" with a teacher.'
@@ -480,6 +480,8 @@ class DistilledEstimator(BaseEstimator):
     ) -> FittedModel:
         if choice.name != control.name:
             members = self._ship(rows, students, control.name, fits[control.name].members, run)
+        elif not self.ensemble:
+            run["progress"](1)
         return fitted_model(students.encoder, members, rows.targets.classes, control.threshold)
 
     def _learn_unscored(self, rows: Rows, students: _Students, seed: int | None, run: dict[str, Any]) -> list[Member]:

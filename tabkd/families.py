@@ -7,15 +7,20 @@ A *family* is the library that an estimator comes from: ``"lightgbm"``, ``"xgboo
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search
 
 __all__ = [
     "booster_twin",
+    "categories_by_position",
     "classifier_of",
     "encoding_for",
     "family",
@@ -52,6 +57,7 @@ _OBJECTIVE = {
         "classes_count",
     },
 }
+_CATEGORICAL = ("categorical_feature", "cat_feature", "categorical_column", "cat_column")
 _CLASS_WEIGHTS = (
     *("class_weight", "class_weights", "auto_class_weights", "scale_pos_weight"),
     *("is_unbalance", "unbalance", "unbalanced_sets"),
@@ -110,6 +116,23 @@ def text_columns(estimator: Any) -> list[str | int]:
     return [] if columns is None else list(np.atleast_1d(columns).tolist())
 
 
+def categories_by_position(estimator: Any, X: Any) -> Any:
+    """LightGBM with its ``categorical_feature`` as positions, which its constructor heeds; names it ignores."""
+    if family(estimator) != "lightgbm":
+        return estimator
+    params = estimator.get_params(deep=False)
+    given = next((name for name in _CATEGORICAL if isinstance(params.get(name), list | tuple)), None)
+    if given is None:
+        return estimator
+    names = list(getattr(X, "columns", []))
+    unknown = [column for column in params[given] if isinstance(column, str) and column not in names]
+    if unknown:
+        raise ValueError(f"categorical_feature names {unknown}, but the columns of this model are {names}.")
+    positions = [names.index(column) if isinstance(column, str) else column for column in params[given]]
+    kept = {name: value for name, value in params.items() if name not in _CATEGORICAL}
+    return type(estimator)(**kept, categorical_column=positions)
+
+
 def quiet(estimator: Any) -> Any:
     """Stop a model that prints unless told otherwise, and CatBoost's files; what the user set stays."""
     kind = family(estimator)
@@ -150,16 +173,29 @@ def fit_stopping_early(
     """Fit, watching ``valid = (X, y, sample_weight)`` where a booster stops early on it."""
     if valid is not None:
         X_valid, y_valid, weight_valid = valid
+        if has_fit_parameter(estimator, "valid"):
+            return fit_weighted(estimator, X, y, sample_weight, valid=valid, **more)
         if family(estimator) == "catboost":
             pool = importlib.import_module("catboost").Pool
             cat_features = text_columns(estimator) or None
             more["eval_set"] = pool(X_valid, y_valid, weight=weight_valid, cat_features=cat_features)
         else:
             more["eval_set"] = [(X_valid, y_valid)]
+            if family(estimator) == "xgboost":
+                more["verbose"] = False
             if weight_valid is not None:
                 name = "eval_sample_weight" if family(estimator) == "lightgbm" else "sample_weight_eval_set"
                 more[name] = [weight_valid]
-    return fit_weighted(estimator, X, y, sample_weight, **more)
+    with watching():
+        return fit_weighted(estimator, X, y, sample_weight, **more)
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Pass ``eval_set`` to LightGBM: what replaces it since 4.7 takes no text labels, and 4.6 does not know it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The argument 'eval_set' is deprecated")
+        yield
 
 
 def pop_class_weight(
@@ -187,7 +223,7 @@ def pop_class_weight(
         None where none were asked for.
     """
     params = estimator.get_params(deep=False)
-    asked = {name: params[name] for name in _CLASS_WEIGHTS if params.get(name) not in (None, False, 1)}
+    asked = {name: params[name] for name in _CLASS_WEIGHTS if _weighs(params.get(name))}
     if not asked:
         return estimator, None
     counted = sample_weight if family(estimator) == "catboost" else None
@@ -206,6 +242,11 @@ def pop_class_weight(
             balanced = counts.max() / counts
             weights *= np.sqrt(balanced) if value == "SqrtBalanced" else balanced
     return type(estimator)(**{k: v for k, v in params.items() if k not in asked}), weights
+
+
+def _weighs(value: Any) -> bool:
+    # A plain 1 asks for nothing, but True (LightGBM's ``is_unbalance``) equals it.
+    return not (value is None or value is False or (value is not True and np.isscalar(value) and value == 1))
 
 
 class _StopAtOnce:
@@ -245,7 +286,8 @@ def booster_twin(estimator: Any, kind: str, **params: Any) -> Any:
     name = family(estimator)
     prefix = {"lightgbm": "LGBM", "xgboost": "XGB", "catboost": "CatBoost"}[name]
     module = importlib.import_module(name)
-    kept = {k: v for k, v in estimator.get_params(deep=False).items() if k not in _OBJECTIVE[name]}
+    dropped = _OBJECTIVE[name] | (set(_CLASS_WEIGHTS) if name == "catboost" and kind == "Regressor" else set())
+    kept = {k: v for k, v in estimator.get_params(deep=False).items() if k not in dropped}
     cls = getattr(module, prefix + kind)
     if isinstance(estimator, cls):
         cls = type(estimator)

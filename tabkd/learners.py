@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from tabkd._compat import clone_estimator, fit_weighted, is_search, seeded
 from tabkd.columns import ColumnEncoder, rows_of
-from tabkd.families import limit_threads, quiet, stops_early
+from tabkd.families import categories_by_position, limit_threads, quiet, stops_early
 from tabkd.students import Adapter, FitSoft, HardLabels, Targets, adapt
 from tabkd.targets import invert_link, sharpen
 
@@ -129,7 +129,7 @@ def fit_members(
         if id(learner.estimator) not in prepared:
             prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups)
         template, readable, estimator = prepared[id(learner.estimator)]
-        estimator = limit_threads(quiet(clone_estimator(estimator)), threads)
+        estimator = categories_by_position(limit_threads(quiet(clone_estimator(estimator)), threads), readable)
         adapter = learner.adapter(estimator, targets.classes)
         lesson = learner.lesson(targets)
         if stops_early(estimator):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -83,11 +84,13 @@ def _read_classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
     if y.dtype.kind == "f":
         _refuse_missing(~np.isfinite(y))
     elif y.dtype.kind == "O":
-        _refuse_missing(np.array([value is None or value != value for value in y]))
+        _refuse_missing(pd.isna(y))
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) == 1:
-        raise ValueError(f"The target has one class only ({classes[0]!r}); a classifier needs rows of at least two.")
+        raise ValueError(
+            f"The target has one class only ({classes.tolist()[0]!r}); a classifier needs rows of at least two."
+        )
     return one_hot(codes, len(classes)), classes
 
 
@@ -141,9 +144,10 @@ def check_classes_outside_pairs(folds: Folds, targets: Targets) -> None:
     for i, j, rows in folds.pairs():
         seen = np.unique(targets.codes[rows])
         if len(seen) < len(targets.classes):
-            code = np.setdiff1d(np.arange(len(targets.classes)), seen)[0]
+            code = int(np.setdiff1d(np.arange(len(targets.classes)), seen)[0])
+            label, n_rows = targets.classes.tolist()[code], int((targets.codes == code).sum())
             raise ValueError(
-                f"Class {targets.classes[code]!r} has {int((targets.codes == code).sum())} rows, none of them outside "
+                f"Class {label!r} has {n_rows} rows, none of them outside "
                 f"folds {i} and {j}: the teacher of that pair would never see it. Merge or drop the class, use a "
                 'splitter that spreads it over three folds or more, or cross_fit="folds" with a number for alpha.'
             )

@@ -51,6 +51,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 _CONFUSION_SCORES: dict[str, Callable[[Any, Any, Any, Any], np.ndarray]] = {
     "accuracy": lambda tn, fp, fn, tp: tn + tp,
     "balanced_accuracy": lambda tn, fp, fn, tp: _ratio(tn, tn + fp) + _ratio(tp, tp + fn),
+    "f1": lambda tn, fp, fn, tp: _ratio(2 * tp, 2 * tp + fp + fn),
     "f1_macro": lambda tn, fp, fn, tp: _ratio(2 * tn, 2 * tn + fp + fn) + _ratio(2 * tp, 2 * tp + fp + fn),
 }
 
@@ -110,7 +111,7 @@ class Judge:
         Rows of a group are not independent: standard errors are clustered by them.
     scoring : str, callable or None
         Any scikit-learn scorer; None is log-loss, or squared error for regression.
-    threshold : float, str or None
+    threshold : float, str, callable or None
         As in ``DistilledEstimator``.
     seed : int or None
         Of the bootstrap.
@@ -122,7 +123,7 @@ class Judge:
         *,
         groups: np.ndarray | None = None,
         scoring: Any = None,
-        threshold: float | str | None = None,
+        threshold: Any = None,
         seed: int | None = None,
     ) -> None:
         default = "neg_mean_squared_error" if targets.classes is None else "neg_log_loss"
@@ -143,9 +144,8 @@ class Judge:
 
     def threshold_for(self, predictions: np.ndarray, rows: np.ndarray) -> float | None:
         """The threshold asked for: none, a number, or the best on these rows."""
-        classes = self.targets.classes
-        if not isinstance(self.threshold, str) or classes is None:
-            return self.threshold  # type: ignore[return-value]
+        if not is_tuned(self.threshold):
+            return self.threshold
         proba = predictions[:, rows, 1].ravel()
         repeats = len(predictions)
         weight = None if self.targets.weight is None else np.tile(self.targets.weight[rows], repeats)
@@ -273,7 +273,7 @@ class Judge:
 
 
 def tune_threshold(
-    scoring: str,
+    scoring: Any,
     y: np.ndarray,
     proba: np.ndarray,
     classes: np.ndarray,
@@ -286,8 +286,8 @@ def tune_threshold(
 
     Parameters
     ----------
-    scoring : str
-        Name of a scikit-learn scorer of labels, such as ``"f1_macro"``.
+    scoring : str or callable
+        A scikit-learn scorer of labels, such as ``"f1_macro"``.
     y : ndarray of shape (n_samples,)
         True labels.
     proba : ndarray of shape (n_samples,)
@@ -312,7 +312,8 @@ def tune_threshold(
     positive = np.cumsum(np.where(is_positive, weight[order], 0))
     negative = np.cumsum(np.where(is_positive, 0, weight[order]))
     confusion = np.stack([negative[last], negative[-1] - negative[last], positive[last], positive[-1] - positive[last]])
-    if scoring in _CONFUSION_SCORES:
+    # scikit-learn's "f1" is that of the label 1, whichever class that is.
+    if isinstance(scoring, str) and scoring in _CONFUSION_SCORES and (scoring != "f1" or classes[1] == 1):
         return float(midpoints[cuts[np.argmax(_CONFUSION_SCORES[scoring](*confusion))]])
     scorer = get_scorer(scoring)
     truth, codes = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
@@ -331,6 +332,11 @@ def tune_threshold(
     return float(midpoints[cuts[best_of(coarse - step, coarse + step)]])
 
 
+def is_tuned(threshold: Any) -> bool:
+    """Whether a threshold is to be found by a scorer, rather than given."""
+    return isinstance(threshold, str) or callable(threshold)
+
+
 def check_threshold(threshold: Any, n_classes: int | None) -> None:
     """Raise unless ``threshold`` is None, a number in [0, 1] or a scorer's name, for two classes."""
     if threshold is None:
@@ -338,7 +344,7 @@ def check_threshold(threshold: Any, n_classes: int | None) -> None:
     if n_classes != 2:
         what = "a regression" if n_classes is None else f"{n_classes} classes"
         raise ValueError(f"threshold={threshold!r} needs two classes, but this is {what}. Use threshold=None.")
-    if isinstance(threshold, str):
+    if is_tuned(threshold):
         get_scorer(threshold)
     elif not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be in [0, 1] or the name of a scorer, got {threshold!r}. Try 'f1_macro'.")

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, softmax
-from sklearn.multioutput import MultiOutputRegressor
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import get_tags
 
-from tabkd._compat import clone_estimator, fit_weighted, is_regressor, take_rows, takes_weights
+from tabkd._compat import clone_estimator, is_regressor, take_rows, takes_weights
 from tabkd.families import (
     BOOSTERS,
     booster_twin,
@@ -24,6 +24,7 @@ from tabkd.families import (
     native_learning_rate,
     pop_class_weight,
     regressor_of,
+    watching,
 )
 from tabkd.targets import align_classes, apply_link, blend, link_scores, soften
 
@@ -204,11 +205,18 @@ class WeightedRows(Adapter):
             self.estimator.set_params(n_iter_no_change=None)
         self.estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
         self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight))
+        watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
+        fit_stopping_early(self.estimator, *self._copies(X, targets, class_weight), watched)
+        return self
+
+    @staticmethod
+    def _copies(X: Any, targets: Targets, class_weight: np.ndarray | None) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Each row once per class that it may be, and the weights, None where all are 1."""
         target, weight = targets.weighted_blend(class_weight)
         weights = target if weight is None else target * weight[:, None]
         rows, codes = np.nonzero(weights)
-        fit_weighted(self.estimator, take_rows(X, rows), targets.classes[codes], weights[rows, codes])
-        return self
+        given = weights[rows, codes]
+        return take_rows(X, rows), targets.classes[codes], None if (given == 1).all() else given
 
     raw = HardLabels.raw
 
@@ -348,7 +356,8 @@ class BoosterSoftmax(Adapter):
                     "base_margin_eval_set": [start_valid],
                     "verbose": False,
                 }
-        self.estimator.fit(named(X, estimator), y, **fit_params)
+        with watching():
+            self.estimator.fit(named(X, estimator), y, **fit_params)
         return self
 
     def raw(self, X: Any) -> np.ndarray:
@@ -470,10 +479,16 @@ def named(X: Any, estimator: Any) -> Any:
     if not isinstance(X, pd.DataFrame) or family(estimator) not in ("lightgbm", "xgboost"):
         return X
     names = [str(name) for name in X.columns]
-    if not any(character in _FORBIDDEN for name in names for character in name):
+    clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) for name in names]
+    if clean == names:
         return X
-    clean = ["".join("_" if c in _FORBIDDEN else c for c in name) for name in names]
-    return X.set_axis([name if clean.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(clean)], axis=1)
+    # Names that need no cleaning keep theirs; the others give way to them and to each other.
+    taken = {name for name, cleaned in zip(names, clean, strict=True) if name == cleaned}
+    for i, name in enumerate(names):
+        while clean[i] != name and clean[i] in taken:
+            clean[i] += "_"
+        taken.add(clean[i])
+    return X.set_axis(clean, axis=1)
 
 
 _FORBIDDEN = frozenset('[]{}<>,:"')
@@ -507,6 +522,24 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values[:, 0] if values.shape[1] == 1 else values
 
 
+class _PerOutput(RegressorMixin, BaseEstimator):
+    """One copy of a regressor per output, each with names and early stopping as if it were alone."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: np.ndarray, sample_weight: Any = None, valid: Any = None) -> _PerOutput:
+        self.estimators_ = []
+        for k in range(y.shape[1]):
+            watched = None if valid is None else (named(valid[0], self.estimator), valid[1][:, k], valid[2])
+            part = clone_estimator(self.estimator)
+            self.estimators_.append(fit_stopping_early(part, named(X, self.estimator), y[:, k], sample_weight, watched))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        return np.column_stack([part.predict(named(X, part)) for part in self.estimators_])
+
+
 def _outputs_ready(estimator: Any, n_outputs: int) -> Any:
     """``estimator`` if it predicts that many outputs, else one copy of it per output."""
     if n_outputs == 1 or not is_regressor(estimator):
@@ -516,4 +549,4 @@ def _outputs_ready(estimator: Any, n_outputs: int) -> Any:
         return booster_twin(estimator, "Regressor", loss_function="MultiRMSE")
     if kind == "xgboost" or (kind == "sklearn" and get_tags(estimator).target_tags.multi_output):
         return estimator
-    return MultiOutputRegressor(clone_estimator(estimator))
+    return _PerOutput(estimator)

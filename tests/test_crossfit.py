@@ -71,9 +71,7 @@ def test_an_unfitted_selector_never_sees_the_scored_fold(data) -> None:
     settings = {"alpha": 0.5, "student_features": SelectKBest(k=3)}
     before = scored_predictions(X, y, folds, **settings)
     for _, test in folds:
-        np.testing.assert_array_equal(
-            before[test], scored_predictions(X, permuted(y, test), folds, **settings)[test]
-        )
+        np.testing.assert_array_equal(before[test], scored_predictions(X, permuted(y, test), folds, **settings)[test])
 
 
 def test_soft_targets_never_see_their_own_label(data) -> None:
@@ -139,9 +137,7 @@ def test_repeats_are_recognised() -> None:
 def test_repeated_splitter_averages_predictions(data) -> None:
     X, y = data
     cv = RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=0)
-    model = DistilledEstimator(
-        LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=cv, alpha=0.5, ensemble=True
-    )
+    model = DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=cv, alpha=0.5, ensemble=True)
     with pytest.warns(UserWarning, match="3 folds"):
         model.fit(X, y)
     assert len(model.student_.members) == 6

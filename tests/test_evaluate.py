@@ -11,7 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.model_selection import GroupKFold
 from sklearn.tree import DecisionTreeRegressor
 
-from tabkd import DistilledEstimator, DistillationReport, evaluate_distillation
+from tabkd import DistillationReport, DistilledEstimator, evaluate_distillation
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 FAST = {"verbose": -1, "n_jobs": 1}
