@@ -34,8 +34,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tabkd.columns import ColumnEncoder, as_table
-from tabkd.students import Targets, adapt
-from tabkd.targets import invert_link, normalize, one_hot
+from tabkd.students import adapt
+from tabkd.targets import Targets, invert_link, normalize, one_hot
 
 QUESTION = "students"
 

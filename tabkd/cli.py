@@ -31,6 +31,10 @@ app = typer.Typer(
 )
 
 
+#: Trees of the default models.
+TEACHER_ROUNDS, STUDENT_ROUNDS = 300, 150
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to fit: everything that is not about the tables."""
@@ -44,8 +48,6 @@ class Settings:
     seed: int = 0
     ensemble: bool = False
     n_jobs: int | None = None
-    teacher_rounds: int = 300
-    student_rounds: int = 150
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def demo(
         plan = plan_columns(train, None, target="diagnosis", student=deployable)
         typer.echo("Breast cancer data of scikit-learn. The 10 'mean' columns will be there when predictions are")
         typer.echo("needed; the 20 'error' and 'worst' columns are known for the training rows alone.\n")
-        _fit(Tables(train, None, None, target, plan), Settings("demo", student_rounds=30), out)
+        _fit(Tables(train, None, None, target, plan), Settings("demo", student="tree"), out)
 
 
 def _is_demo(folder: Path) -> bool:
@@ -313,12 +315,10 @@ def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
     regression, threads = tables.target.regression, threads_for(features.size, settings.n_jobs)
     text = text_columns(features)
     teacher = make_model(
-        settings.teacher, "teacher", regression=regression, rounds=settings.teacher_rounds, threads=threads, text=text
+        settings.teacher, "teacher", regression=regression, rounds=TEACHER_ROUNDS, threads=threads, text=text
     )
     # No text for the student: CatBoost's own categories would not run on every device.
-    student = make_model(
-        settings.student, "student", regression=regression, rounds=settings.student_rounds, threads=threads
-    )
+    student = make_model(settings.student, "student", regression=regression, rounds=STUDENT_ROUNDS, threads=threads)
     tunes = tables.target.two_classes and metric.of_labels and not metric.own
     return DistilledEstimator(
         teacher,

@@ -27,7 +27,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from tabkd.columns import rows_of
 from tabkd.learners import Learner, Member, fit_members
-from tabkd.students import Targets
+from tabkd.targets import Targets
 
 __all__ = [
     "Folds",

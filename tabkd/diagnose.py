@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd.columns import ColumnEncoder
-from tabkd.students import Targets
+from tabkd.targets import Targets
 
 __all__ = ["warn_of_leaks", "warn_of_shift"]
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -22,10 +23,12 @@ __all__ = [
     "booster_twin",
     "categories_by_position",
     "classifier_of",
+    "decision_values",
     "encoding_for",
     "family",
     "fit_stopping_early",
     "limit_threads",
+    "named",
     "native_learning_rate",
     "pop_class_weight",
     "quiet",
@@ -334,3 +337,37 @@ def regressor_of(estimator: Any) -> Any:
         f"{name} is a classifier and learns by cross-entropy only. Use loss='auto', or a regressor such as "
         f"{name.replace('Classifier', 'Regressor')}."
     )
+
+
+def named(X: Any, estimator: Any) -> Any:
+    """A frame under names that LightGBM and XGBoost accept: they refuse ``[ ] { } < > , : "``."""
+    if not isinstance(X, pd.DataFrame) or family(estimator) not in ("lightgbm", "xgboost"):
+        return X
+    names = [str(name) for name in X.columns]
+    clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) for name in names]
+    if clean == names:
+        return X
+    # Names that need no cleaning keep theirs; the others give way to them and to each other.
+    taken = {name for name, cleaned in zip(names, clean, strict=True) if name == cleaned}
+    for i, name in enumerate(names):
+        while clean[i] != name and clean[i] in taken:
+            clean[i] += "_"
+        taken.add(clean[i])
+    return X.set_axis(clean, axis=1)
+
+
+_FORBIDDEN = frozenset('[]{}<>,:"')
+
+
+def decision_values(estimator: Any, X: Any) -> np.ndarray:
+    """A fitted model's values before its link, float64 of shape (n_samples,) or (n_samples, n_classes)."""
+    kind = family(estimator)
+    if kind == "lightgbm":
+        values = estimator.predict(X, raw_score=True)
+    elif kind == "xgboost":
+        values = estimator.predict(X, output_margin=True)
+    elif kind == "catboost":
+        values = estimator.predict(X, prediction_type="RawFormulaVal")
+    else:
+        values = estimator.decision_function(X)
+    return np.asarray(values, dtype=np.float64)

@@ -13,10 +13,11 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.pipeline import Pipeline
 
 from tabkd._compat import clone_estimator, fit_weighted, is_search, seeded
+from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder, rows_of
 from tabkd.families import categories_by_position, limit_threads, quiet, stops_early
-from tabkd.students import Adapter, FitSoft, HardLabels, Targets, adapt
-from tabkd.targets import invert_link, sharpen
+from tabkd.students import FitSoft, HardLabels, adapt
+from tabkd.targets import Targets, invert_link, sharpen
 
 __all__ = ["Learner", "Member", "fit_members", "frozen_member"]
 

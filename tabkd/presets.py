@@ -17,7 +17,7 @@ from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 from tabkd._compat import scores_labels
 from tabkd.files import InputError, near, needed
 from tabkd.scoring import Judge
-from tabkd.students import Targets
+from tabkd.targets import Targets
 
 __all__ = ["MODELS", "Metric", "check_metric", "make_model", "read_metric", "threads_for"]
 

@@ -15,8 +15,8 @@ from tabkd.competition import Plan, Target
 from tabkd.files import InputError, replacing, write_table
 from tabkd.presets import Metric
 from tabkd.scoring import Judge
-from tabkd.students import Targets
 from tabkd.submission import probability_columns
+from tabkd.targets import Targets
 
 __all__ = [
     "FILES",

@@ -15,8 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from tabkd._compat import check_sample_weight
 from tabkd.columns import as_table
 from tabkd.crossfit import Folds
-from tabkd.students import Targets
-from tabkd.targets import one_hot
+from tabkd.targets import Targets, one_hot
 
 __all__ = ["Rows", "check_classes_outside_pairs", "check_soft_targets", "read_rows", "read_seed"]
 

@@ -18,7 +18,7 @@ from sklearn.metrics import get_scorer
 from tabkd._compat import scores_labels
 from tabkd.crossfit import Folds
 from tabkd.models import labels_of
-from tabkd.students import Targets
+from tabkd.targets import Targets
 
 __all__ = ["Choice", "Judge", "tune_threshold"]
 

@@ -6,29 +6,29 @@ members of an ensemble are averaged. ``adapt`` chooses the adapter by protocol, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import get_tags
 
 from tabkd._compat import clone_estimator, is_regressor, take_rows, takes_weights
+from tabkd.adapter import Adapter, Validation
+from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.families import (
     BOOSTERS,
     booster_twin,
+    decision_values,
     family,
     fit_stopping_early,
+    named,
     native_learning_rate,
     pop_class_weight,
     regressor_of,
-    watching,
 )
-from tabkd.targets import align_classes, apply_link, blend, link_scores, soften
+from tabkd.targets import Targets, align_classes, apply_link, link_scores
 
-__all__ = ["LOSSES", "Adapter", "HardLabels", "Targets", "adapt", "resolve_loss"]
+__all__ = ["LOSSES", "FitSoft", "HardLabels", "Regressed", "WeightedRows", "adapt", "resolve_loss"]
 
 LOSSES = ("auto", "cross_entropy", "squared_error", "logit")
 #: Classifiers whose ``predict_proba`` is the softmax (or logistic) of their ``decision_function``.
@@ -40,107 +40,6 @@ _LINKED = {
 }
 #: Regressors whose log-odds lie on a smooth surface; the rest predict probabilities (bench_losses.py).
 _LOGIT = ("linear_model", "neural_network")
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What the rows of one fit are to be learnt as.
-
-    Attributes
-    ----------
-    hard : ndarray of shape (n_samples, n_outputs)
-        One-hot labels, or true values.
-    soft : ndarray of shape (n_samples, n_outputs) or None
-        What the teacher says, at temperature 1; None without a teacher.
-    classes : ndarray of shape (n_classes,) or None
-        Labels of the columns; None for regression.
-    weight : ndarray of shape (n_samples,) or None
-    alpha : float
-        Weight of ``hard`` in the blend.
-    temperature : float
-    """
-
-    hard: np.ndarray
-    soft: np.ndarray | None
-    classes: Any
-    weight: np.ndarray | None = None
-    alpha: float = 1.0
-    temperature: float = 1.0
-
-    @property
-    def labels(self) -> np.ndarray:
-        """True labels or values as ``fit`` of a plain estimator takes them."""
-        if self.classes is not None:
-            return self.classes[self.codes]
-        return self.hard[:, 0] if self.hard.shape[1] == 1 else self.hard
-
-    @property
-    def codes(self) -> np.ndarray:
-        """True classes as positions in ``classes``."""
-        return self.hard.argmax(axis=1)
-
-    @property
-    def blended(self) -> np.ndarray:
-        """The one target that an adapted student sees."""
-        if self.soft is None:
-            return self.hard
-        mixed = blend(self.hard, self.soft, self.alpha)
-        return mixed if self.classes is None else soften(mixed, self.temperature)
-
-    def take(self, rows: np.ndarray) -> Targets:
-        """The same for some of the rows."""
-        return replace(
-            self,
-            hard=self.hard[rows],
-            soft=None if self.soft is None else self.soft[rows],
-            weight=None if self.weight is None else self.weight[rows],
-        )
-
-    def weighted_blend(self, class_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """The blend and the row weights once each class counts ``class_weight`` times.
-
-        ``sum_c w_c t_c log p_c`` is the cross-entropy of the renormalised target, weighted by ``sum_c w_c t_c``.
-        """
-        if class_weight is None:
-            return self.blended, self.weight
-        scaled = self.blended * class_weight
-        total = scaled.sum(axis=1)
-        weight = total if self.weight is None else total * self.weight
-        return scaled / np.maximum(total, np.finfo(float).tiny)[:, None], weight
-
-
-Validation = tuple[Any, Targets]
-
-
-class Adapter:
-    """One estimator that learns from :class:`Targets`.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Owned by the adapter: fitted in place.
-    classes : ndarray of shape (n_classes,) or None
-        None for regression.
-
-    Attributes
-    ----------
-    link : {"identity", "probability", "logit", "softmax"}
-        The scale of ``raw``.
-    """
-
-    link = "probability"
-
-    def __init__(self, estimator: Any, classes: np.ndarray | None) -> None:
-        self.estimator = estimator
-        self.classes = classes
-
-    def fit(self, X: Any, targets: Targets, valid: Validation | None = None, teacher: Any = None) -> Adapter:
-        """Fit to ``targets``; ``valid`` are rows for early stopping, ``teacher`` a frozen teacher if there is one."""
-        raise NotImplementedError
-
-    def raw(self, X: Any) -> np.ndarray:
-        """Scores of shape (n_samples, n_columns) on the link scale."""
-        raise NotImplementedError
 
 
 class HardLabels(Adapter):
@@ -247,133 +146,6 @@ class Regressed(Adapter):
         return scores
 
 
-class BoosterCrossEntropy(Adapter):
-    """A booster whose own objective takes the probability of the second of two classes."""
-
-    link = "logit"
-    _TWINS: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
-        "lightgbm": ("Regressor", {"objective": "cross_entropy"}),
-        "xgboost": ("Regressor", {"objective": "reg:logistic"}),
-        "catboost": ("Classifier", {"loss_function": "CrossEntropy"}),
-    }
-
-    def fit(
-        self, X: Any, targets: Targets, valid: Validation | None = None, teacher: Any = None
-    ) -> BoosterCrossEntropy:
-        estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
-        kind, objective = self._TWINS[family(estimator)]
-        objective = objective | native_learning_rate(estimator, X, targets.labels, targets.weight)
-        self.estimator = booster_twin(estimator, kind, **objective)
-        target, weight = targets.weighted_blend(class_weight)
-        watched = None
-        if valid is not None:
-            target_valid, weight_valid = valid[1].weighted_blend(class_weight)
-            watched = (named(valid[0], estimator), _positive(target_valid), weight_valid)
-        fit_stopping_early(self.estimator, named(X, estimator), _positive(target), weight, watched)
-        return self
-
-    def raw(self, X: Any) -> np.ndarray:
-        return decision_values(self.estimator, named(X, self.estimator)).reshape(-1, 1)
-
-
-class SoftmaxObjective:
-    """Gradient of the softmax cross-entropy of soft labels, for LightGBM and XGBoost.
-
-    Parameters
-    ----------
-    target : ndarray of shape (n_samples, n_classes)
-    weight : ndarray of shape (n_samples,) or None
-        Applied by hand: the libraries do not weigh a custom gradient.
-    curvature : float
-        Factor of the diagonal Hessian ``p (1 - p)``, as in each library's own objective.
-    """
-
-    def __init__(self, target: np.ndarray, weight: np.ndarray | None, curvature: float) -> None:
-        self.target = target
-        self.weight = np.ones((len(target), 1)) if weight is None else weight[:, None]
-        self.curvature = curvature
-
-    def __call__(
-        self, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        proba = softmax(y_pred, axis=1)
-        hessian = self.curvature * proba * (1 - proba)
-        return (proba - self.target) * self.weight, np.maximum(hessian, 1e-16) * self.weight
-
-    def loss(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[str, float, bool]:
-        """Mean cross-entropy, for early stopping."""
-        losses = -(self.target * log_softmax(y_pred.reshape(self.target.shape), axis=1)).sum(axis=1)
-        return "soft_cross_entropy", float(np.average(losses, weights=self.weight[:, 0])), False
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SoftmaxObjective:
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A pickled model needs no training rows."""
-        return {}
-
-
-class BoosterSoftmax(Adapter):
-    """LightGBM or XGBoost on soft labels of more than two classes, as one model.
-
-    The initial score is the log of the weighted class shares, added again in ``raw``.
-    """
-
-    link = "softmax"
-
-    def fit(self, X: Any, targets: Targets, valid: Validation | None = None, teacher: Any = None) -> BoosterSoftmax:
-        estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
-        target, weight = targets.weighted_blend(class_weight)
-        n_classes = target.shape[1]
-        self.prior = np.log(np.maximum(np.average(target, axis=0, weights=weight), 1e-15))
-        lightgbm = family(estimator) == "lightgbm"
-        objective = SoftmaxObjective(target, weight, n_classes / (n_classes - 1) if lightgbm else 2.0)
-        start = np.tile(self.prior, (len(target), 1))
-        fit_params: dict[str, Any]
-        if lightgbm:
-            self.estimator = booster_twin(
-                estimator, "Regressor", objective=objective, num_class=n_classes, metric="None"
-            )
-            y, fit_params = targets.codes, {"init_score": start}
-        else:
-            self.estimator = booster_twin(estimator, "Regressor", objective=objective, base_score=0.0)
-            # The weights shape the histogram bins, as they do for XGBoost's own objectives.
-            y, fit_params = target, {"base_margin": start, "sample_weight": weight}
-        if valid is not None:
-            watched = SoftmaxObjective(*valid[1].weighted_blend(class_weight), objective.curvature)
-            start_valid = np.tile(self.prior, (len(watched.target), 1))
-            X_valid = named(valid[0], estimator)
-            if lightgbm:
-                fit_params |= {
-                    "eval_set": [(X_valid, valid[1].codes)],
-                    "eval_init_score": [start_valid],
-                    "eval_metric": watched.loss,
-                }
-            else:
-                self.estimator.set_params(eval_metric=_XGBoostLoss(watched))
-                fit_params |= {
-                    "eval_set": [(X_valid, watched.target)],
-                    "base_margin_eval_set": [start_valid],
-                    "verbose": False,
-                }
-        with watching():
-            self.estimator.fit(named(X, estimator), y, **fit_params)
-        return self
-
-    def raw(self, X: Any) -> np.ndarray:
-        return decision_values(self.estimator, named(X, self.estimator)) + self.prior
-
-
-class _XGBoostLoss:
-    __name__ = "soft_cross_entropy"
-
-    def __init__(self, objective: SoftmaxObjective) -> None:
-        self.objective = objective
-
-    def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
-        return self.objective.loss(y_true, y_pred)[1]
-
-
 class FitSoft(Adapter):
     """A student that learns from soft targets by itself, through ``fit_soft``."""
 
@@ -472,45 +244,6 @@ def adapt(estimator: Any, loss: str, classes: np.ndarray | None) -> Adapter:
     if kind == "catboost":
         return WeightedRows(booster_twin(estimator, "Classifier"), classes)
     return BoosterSoftmax(estimator, classes)
-
-
-def named(X: Any, estimator: Any) -> Any:
-    """A frame under names that LightGBM and XGBoost accept: they refuse ``[ ] { } < > , : "``."""
-    if not isinstance(X, pd.DataFrame) or family(estimator) not in ("lightgbm", "xgboost"):
-        return X
-    names = [str(name) for name in X.columns]
-    clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) for name in names]
-    if clean == names:
-        return X
-    # Names that need no cleaning keep theirs; the others give way to them and to each other.
-    taken = {name for name, cleaned in zip(names, clean, strict=True) if name == cleaned}
-    for i, name in enumerate(names):
-        while clean[i] != name and clean[i] in taken:
-            clean[i] += "_"
-        taken.add(clean[i])
-    return X.set_axis(clean, axis=1)
-
-
-_FORBIDDEN = frozenset('[]{}<>,:"')
-
-
-def decision_values(estimator: Any, X: Any) -> np.ndarray:
-    """A fitted model's values before its link, float64 of shape (n_samples,) or (n_samples, n_classes)."""
-    kind = family(estimator)
-    if kind == "lightgbm":
-        values = estimator.predict(X, raw_score=True)
-    elif kind == "xgboost":
-        values = estimator.predict(X, output_margin=True)
-    elif kind == "catboost":
-        values = estimator.predict(X, prediction_type="RawFormulaVal")
-    else:
-        values = estimator.decision_function(X)
-    return np.asarray(values, dtype=np.float64)
-
-
-def _positive(target: np.ndarray) -> np.ndarray:
-    # LightGBM wants labels inside [0, 1] to the last bit.
-    return np.clip(target[:, 1], 0, 1)
 
 
 def _columns(values: Any) -> np.ndarray:

@@ -6,13 +6,16 @@ whose rows sum to 1; regression targets are ``(n_samples, n_outputs)``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_softmax, logit, softmax
 
 __all__ = [
+    "Targets",
     "align_classes",
     "apply_link",
     "blend",
@@ -297,3 +300,70 @@ def link_scores(scores: ArrayLike, seen: ArrayLike, classes: ArrayLike) -> Array
         scores = np.hstack([-scores / 2, scores / 2])
     scores = align_classes(scores - scores.max(axis=1, keepdims=True), seen, classes, fill=_UNSEEN)
     return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the rows of one fit are to be learnt as.
+
+    Attributes
+    ----------
+    hard : ndarray of shape (n_samples, n_outputs)
+        One-hot labels, or true values.
+    soft : ndarray of shape (n_samples, n_outputs) or None
+        What the teacher says, at temperature 1; None without a teacher.
+    classes : ndarray of shape (n_classes,) or None
+        Labels of the columns; None for regression.
+    weight : ndarray of shape (n_samples,) or None
+    alpha : float
+        Weight of ``hard`` in the blend.
+    temperature : float
+    """
+
+    hard: np.ndarray
+    soft: np.ndarray | None
+    classes: Any
+    weight: np.ndarray | None = None
+    alpha: float = 1.0
+    temperature: float = 1.0
+
+    @property
+    def labels(self) -> np.ndarray:
+        """True labels or values as ``fit`` of a plain estimator takes them."""
+        if self.classes is not None:
+            return self.classes[self.codes]
+        return self.hard[:, 0] if self.hard.shape[1] == 1 else self.hard
+
+    @property
+    def codes(self) -> np.ndarray:
+        """True classes as positions in ``classes``."""
+        return self.hard.argmax(axis=1)
+
+    @property
+    def blended(self) -> np.ndarray:
+        """The one target that an adapted student sees."""
+        if self.soft is None:
+            return self.hard
+        mixed = blend(self.hard, self.soft, self.alpha)
+        return mixed if self.classes is None else soften(mixed, self.temperature)
+
+    def take(self, rows: np.ndarray) -> Targets:
+        """The same for some of the rows."""
+        return replace(
+            self,
+            hard=self.hard[rows],
+            soft=None if self.soft is None else self.soft[rows],
+            weight=None if self.weight is None else self.weight[rows],
+        )
+
+    def weighted_blend(self, class_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """The blend and the row weights once each class counts ``class_weight`` times.
+
+        ``sum_c w_c t_c log p_c`` is the cross-entropy of the renormalised target, weighted by ``sum_c w_c t_c``.
+        """
+        if class_weight is None:
+            return self.blended, self.weight
+        scaled = self.blended * class_weight
+        total = scaled.sum(axis=1)
+        weight = total if self.weight is None else total * self.weight
+        return scaled / np.maximum(total, np.finfo(float).tiny)[:, None], weight

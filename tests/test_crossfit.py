@@ -15,8 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tabkd import DistilledEstimator
 from tabkd.crossfit import cross_fit_teacher, make_folds
 from tabkd.learners import Learner
-from tabkd.students import Targets
-from tabkd.targets import one_hot
+from tabkd.targets import Targets, one_hot
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 

@@ -24,11 +24,13 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip
 LAYERS = [
     {"tabkd", "tabkd._compat"},
     {"tabkd.targets"},
-    {"tabkd.columns", "tabkd.families"},
+    {"tabkd.columns", "tabkd.families", "tabkd.adapter"},
+    {"tabkd.boosters"},
     {"tabkd.students"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
     {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose"},
+    {"tabkd.recipe"},
     {"tabkd.estimator"},
     {"tabkd.evaluate"},
 ]
