@@ -341,7 +341,11 @@ def regressor_of(estimator: Any) -> Any:
 
 def named(X: Any, estimator: Any) -> Any:
     """A frame under names that LightGBM and XGBoost accept: they refuse ``[ ] { } < > , : "``."""
-    if not isinstance(X, pd.DataFrame) or family(estimator) not in ("lightgbm", "xgboost"):
+    kind = family(estimator)
+    if kind == "lightgbm" and isinstance(X, np.ndarray):
+        # LightGBM 4.6 gives arrays such names in fit, and then warns in predict that they have none.
+        return pd.DataFrame(X, columns=[f"Column_{i}" for i in range(X.shape[1])], copy=False)
+    if kind not in ("lightgbm", "xgboost") or not isinstance(X, pd.DataFrame):
         return X
     names = [str(name) for name in X.columns]
     clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) for name in names]

@@ -65,6 +65,7 @@ def test_a_malformed_csv_is_named_with_its_line(tmp_path: Path, text: str, said:
         ("t.csv.zip", b"not zip", "cannot be read"),
         ("t.csv", bytes(range(128, 256)), "neither UTF-8 nor CP949"),
     ],
+    ids=["not gzip", "half a gzip", "not zip", "no text"],
 )
 def test_an_unreadable_file_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
