@@ -250,9 +250,10 @@ def part_c(quick: bool) -> list[dict[str, Any]]:
     X, y, entry = table("dacon_oil")
     student_columns = [X.columns.get_loc(name) for name in entry["deploy"]]
     everything = read_rows(X, y, None, None, regression=False)
+    teachers = {"all 52 columns": list(range(X.shape[1])), "same 18 columns": student_columns}
     results = []
-    for n_rows, n_seeds in [(1000, 2)] if quick else [(2000, 20), (8000, 10)]:
-        for teacher, columns in (("all 52 columns", list(range(X.shape[1]))), ("same 18 columns", student_columns)):
+    for teacher, columns in teachers.items():
+        for n_rows, n_seeds in [(1000, 2)] if quick else [(2000, 20), (8000, 10)]:
             found: dict[str, list[dict[str, float]]] = {}
             for seed in range(n_seeds):
                 kept, left = train_test_split(np.arange(len(y)), train_size=n_rows, stratify=y, random_state=seed)
@@ -273,7 +274,7 @@ def part_c(quick: bool) -> list[dict[str, Any]]:
                         "pairs_bias_se": spread(bias)["se"],
                     }
                 )
-            print(pd.DataFrame(results).to_string(), flush=True)
+            save(QUESTION + ("_quick" if quick else ""), "honesty", results)
     return results
 
 
