@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
+from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
@@ -22,6 +23,7 @@ __all__ = [
     "column_indices",
     "fit_weighted",
     "is_catboost",
+    "is_fitted_selector",
     "is_regressor",
     "is_search",
     "last_step",
@@ -47,7 +49,17 @@ def optional_import(module: str, *, needed_by: str, extra: str) -> ModuleType:
 
 def is_search(estimator: Any) -> bool:
     """Whether ``estimator`` chooses another estimator's parameters (``GridSearchCV`` and its kin)."""
-    return hasattr(estimator, "estimator") and hasattr(estimator, "refit")
+    chooses = hasattr(estimator, "estimator") and hasattr(estimator, "refit")
+    return chooses and not isinstance(estimator, TunedThresholdClassifierCV)
+
+
+def is_fitted_selector(spec: Any) -> bool:
+    """Whether ``spec`` is a feature selector that has chosen already."""
+    try:
+        spec.get_support()
+    except (AttributeError, ValueError):  # NotFittedError is both
+        return False
+    return True
 
 
 def is_regressor(estimator: Any) -> bool:

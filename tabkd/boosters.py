@@ -29,7 +29,7 @@ class BoosterCrossEntropy(Adapter):
     link = "logit"
     _TWINS: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
         "lightgbm": ("Regressor", {"objective": "cross_entropy"}),
-        "xgboost": ("Regressor", {"objective": "reg:logistic"}),
+        "xgboost": ("Regressor", {"objective": "reg:logistic", "eval_metric": "logloss"}),
         "catboost": ("Classifier", {"loss_function": "CrossEntropy"}),
     }
 
@@ -38,7 +38,8 @@ class BoosterCrossEntropy(Adapter):
     ) -> BoosterCrossEntropy:
         estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
         kind, objective = self._TWINS[family(estimator)]
-        objective = objective | native_learning_rate(estimator, X, targets.labels, targets.weight)
+        labelled = None if valid is None else (valid[0], valid[1].labels, valid[1].weight)
+        objective = objective | native_learning_rate(estimator, X, targets.labels, targets.weight, labelled)
         self.estimator = booster_twin(estimator, kind, **objective)
         target, weight = targets.weighted_blend(class_weight)
         watched = None

@@ -367,7 +367,8 @@ class ColumnEncoder:
             if missing:
                 raise ValueError(f"Columns {missing} are missing. This model needs {self.names}.")
             return X[self.names]
-        if X.shape[1] == len(self.columns):
+        in_order = list(self.positions) == list(range(self.width))
+        if X.shape[1] == len(self.columns) and (X.shape[1] != self.width or in_order):
             return X
         if X.shape[1] != self.width:
             raise ValueError(

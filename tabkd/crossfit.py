@@ -128,6 +128,8 @@ def make_folds(
     for train, test in splits:
         if len(train) == 0 or len(test) == 0:
             raise ValueError(f"{name}={cv!r} gives a fold without training or test rows. Use fewer folds.")
+        if np.isin(test, train).any():
+            raise ValueError(f"{name}={cv!r} tests rows that it trains on, so no score is honest. Keep them apart.")
         repeat_of.append(repeat)
         np.add.at(tested, test, 1)
         if tested.min() == 1 == tested.max():

@@ -47,7 +47,9 @@ def warn_of_leaks(X: pd.DataFrame | np.ndarray, privileged: list[int], targets: 
         except TypeError:  # dates and objects, which only a pipeline reads
             continue
         column = np.nan_to_num(np.asarray(encoder.transform(X)), nan=-1e30, posinf=1e30, neginf=-1e30)
-        model = tree(max_leaf_nodes=leaves, min_samples_leaf=2 if regression else 5).fit(column, targets.labels)
+        model = tree(max_leaf_nodes=leaves, min_samples_leaf=2 if regression else 5, random_state=0).fit(
+            column, targets.labels
+        )
         alone = model.predict(column).reshape(len(column), -1) if regression else model.predict_proba(column)
         if _separation(targets, alone) >= _SUSPICIOUS:
             guilty += encoder.names

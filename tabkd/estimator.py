@@ -7,13 +7,13 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, check_scoring, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tabkd._compat import clone_estimator, is_regressor, last_step
+from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
 from tabkd.columns import as_table, has_names
 from tabkd.models import FittedModel
 from tabkd.recipe import Recipe
@@ -319,7 +319,9 @@ class DistilledEstimator(BaseEstimator):
         params = self.get_params(deep=False)
         for name, value in params.items():
             own = hasattr(value, "get_params") and not isinstance(value, type)
-            params[name] = clone_estimator(value) if own else clone(value, safe=False)
+            # A fitted selector is a list of columns: unfitted, it would choose others.
+            copied = not own or is_fitted_selector(value)
+            params[name] = copy.deepcopy(value) if copied else clone_estimator(value)
         new = type(self)(**params)
         if hasattr(self, "_metadata_request"):
             new._metadata_request = copy.deepcopy(self._metadata_request)

@@ -10,6 +10,7 @@ import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.utils.validation import has_fit_parameter
 from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search
 
 __all__ = [
+    "averages_trees",
     "booster_twin",
     "categories_by_position",
     "classifier_of",
@@ -27,6 +29,7 @@ __all__ = [
     "encoding_for",
     "family",
     "fit_stopping_early",
+    "kept_categories",
     "limit_threads",
     "named",
     "native_learning_rate",
@@ -65,6 +68,7 @@ _CLASS_WEIGHTS = (
     *("class_weight", "class_weights", "auto_class_weights", "scale_pos_weight"),
     *("is_unbalance", "unbalance", "unbalanced_sets"),
 )
+_TWO_CLASSES = ("scale_pos_weight", "is_unbalance", "unbalance", "unbalanced_sets")
 _ONE_HOT = (
     "linear_model",
     "neural_network",
@@ -136,6 +140,19 @@ def categories_by_position(estimator: Any, X: Any) -> Any:
     return type(estimator)(**kept, categorical_column=positions)
 
 
+def kept_categories(estimator: Any, X: Any, support: np.ndarray) -> Any:
+    """A booster whose categorical columns are positions among the columns of ``X`` that a selector kept."""
+    params = estimator.get_params(deep=False) if family(estimator) in ("catboost", "lightgbm") else {}
+    lists = list | tuple | np.ndarray
+    given = next((name for name in ("cat_features", *_CATEGORICAL) if isinstance(params.get(name), lists)), None)
+    if given is None:
+        return estimator
+    columns = list(getattr(X, "columns", ()))
+    positions = [columns.index(column) if isinstance(column, str) else column for column in params.pop(given)]
+    kept = np.flatnonzero(np.isin(support, positions)).tolist()
+    return type(estimator)(**params, **({given: kept} if kept else {}))
+
+
 def quiet(estimator: Any) -> Any:
     """Stop a model that prints unless told otherwise, and CatBoost's files; what the user set stays."""
     kind = family(estimator)
@@ -163,6 +180,12 @@ def stops_early(estimator: Any) -> bool:
     names = _STOPPING.get(family(estimator), ())
     params = estimator.get_params()
     return any(params.get(name) for name in names)
+
+
+def averages_trees(estimator: Any) -> bool:
+    """Whether a LightGBM model is a random forest rather than a boosted sum."""
+    params = estimator.get_params(deep=False) if family(estimator) == "lightgbm" else {}
+    return any(params.get(name) in ("rf", "random_forest") for name in ("boosting_type", "boosting", "boost"))
 
 
 def fit_stopping_early(
@@ -233,6 +256,8 @@ def pop_class_weight(
     counts = np.maximum(np.bincount(codes, weights=counted, minlength=len(classes)), np.finfo(float).tiny)
     weights = np.ones(len(classes))
     for name, value in asked.items():
+        if len(classes) > 2 and name in _TWO_CLASSES:
+            continue  # as the libraries do
         if name == "scale_pos_weight":
             weights[1] *= value
         elif isinstance(value, dict):
@@ -257,10 +282,17 @@ class _StopAtOnce:
         return False
 
 
-def native_learning_rate(estimator: Any, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> dict[str, float]:
+def native_learning_rate(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+    valid: tuple[Any, Any, Any] | None = None,
+) -> dict[str, float]:
     """The learning rate that CatBoost would choose for true labels, where the user left it to CatBoost.
 
-    CatBoost adapts its rate to rows and rounds for its own objectives, but silently takes 0.03 for soft labels.
+    CatBoost adapts its rate to rows, rounds and early stopping for its own objectives, but silently takes 0.03 for
+    soft labels.
 
     Returns
     -------
@@ -271,7 +303,7 @@ def native_learning_rate(estimator: Any, X: Any, y: np.ndarray, sample_weight: n
     if family(estimator) != "catboost" or any(params.get(name) is not None for name in ("learning_rate", "eta")):
         return {}
     probe = booster_twin(estimator, "Classifier", **dict.fromkeys(_STOPPING["catboost"]))
-    probe.fit(X, y, sample_weight=sample_weight, callbacks=[_StopAtOnce()])
+    fit_stopping_early(probe, X, y, sample_weight, valid, callbacks=[_StopAtOnce()])
     return {"learning_rate": probe.learning_rate_}
 
 
@@ -288,6 +320,8 @@ def booster_twin(estimator: Any, kind: str, **params: Any) -> Any:
     """
     name = family(estimator)
     prefix = {"lightgbm": "LGBM", "xgboost": "XGB", "catboost": "CatBoost"}[name]
+    if any(base.__name__.startswith("XGBRF") for base in type(estimator).__mro__):
+        prefix = "XGBRF"  # one round of many trees: as XGBRegressor it would boost them at a rate of 1
     module = importlib.import_module(name)
     dropped = _OBJECTIVE[name] | (set(_CLASS_WEIGHTS) if name == "catboost" and kind == "Regressor" else set())
     kept = {k: v for k, v in estimator.get_params(deep=False).items() if k not in dropped}
@@ -316,22 +350,24 @@ def classifier_of(regressor: Any) -> Any | None:
     cls = getattr(importlib.import_module(module), name.removesuffix("Regressor") + "Classifier", None)
     if cls is None or not hasattr(cls, "predict_proba"):
         return None
+    if {"estimators", "estimator"} & {p.name for p in signature(cls).parameters.values() if p.default is p.empty}:
+        return None  # made of regressors, as VotingRegressor is
     shared = cls().get_params(deep=False).keys() & params.keys() - {"loss", "criterion", "estimator"}
     return clone_estimator(cls(**{key: params[key] for key in shared}))
 
 
 def regressor_of(estimator: Any) -> Any:
-    """``estimator`` itself if it predicts numbers, else its boosting family's regressor.
+    """The squared-error regressor of a boosting family, or ``estimator`` itself if it predicts numbers.
 
     Raises
     ------
     ValueError
         If it is a classifier outside the boosting families.
     """
-    if is_regressor(estimator):
-        return estimator
     if family(estimator) in BOOSTERS:
         return booster_twin(estimator, "Regressor")
+    if is_regressor(estimator):
+        return estimator
     name = type(estimator).__name__
     raise ValueError(
         f"{name} is a classifier and learns by cross-entropy only. Use loss='auto', or a regressor such as "
@@ -368,6 +404,9 @@ def decision_values(estimator: Any, X: Any) -> np.ndarray:
     kind = family(estimator)
     if kind == "lightgbm":
         values = estimator.predict(X, raw_score=True)
+        if averages_trees(estimator):  # LightGBM sums its raw scores there, too
+            booster = estimator.booster_
+            values = values / (booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration())
     elif kind == "xgboost":
         values = estimator.predict(X, output_margin=True)
     elif kind == "catboost":

@@ -12,10 +12,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.pipeline import Pipeline
 
-from tabkd._compat import clone_estimator, fit_weighted, is_search, seeded
+from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search, last_step, seeded
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder, rows_of
-from tabkd.families import categories_by_position, limit_threads, quiet, stops_early
+from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
 from tabkd.students import FitSoft, HardLabels, adapt
 from tabkd.targets import Targets, invert_link, sharpen
 
@@ -146,6 +146,9 @@ def fit_members(
 def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None) -> tuple[Member, Any, Any]:
     """Fit what comes before the last step; return it, what the last step reads, and the last step."""
     estimator = seeded(clone_estimator(learner.estimator), learner.seed)
+    for part in estimator.get_params().values():
+        if hasattr(part, "get_params") and not isinstance(part, type):
+            quiet(part)
     member = Member(HardLabels(estimator, targets.classes))
     if learner.selector is not None:
         selector = seeded(clone_estimator(learner.selector), learner.seed)
@@ -153,6 +156,7 @@ def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | No
         member.support = np.flatnonzero(selector.get_support())
         if len(member.support) == 0:
             raise ValueError(f"student_features={learner.selector!r} chose no column. Loosen it.")
+        estimator = kept_categories(estimator, X, member.support)
     readable = member.prepared(X)
     while True:
         if isinstance(estimator, Pipeline):
@@ -163,8 +167,13 @@ def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | No
                 member.steps.append(steps)
             estimator = last
         elif is_search(estimator):
+            # The search clones like scikit-learn, which trips over CatBoost's lists but not over tuples.
+            lists = {k: v for k, v in estimator.get_params().items() if k.endswith("cat_features") and v is not None}
+            estimator.set_params(**{name: tuple(np.atleast_1d(value).tolist()) for name, value in lists.items()})
             grouped = {} if groups is None else {"groups": groups}
-            fit_weighted(estimator, readable, targets.labels, targets.weight, **grouped)
+            numeric = targets.classes is not None and is_regressor(last_step(estimator))
+            labels = targets.codes if numeric else targets.labels
+            fit_weighted(estimator, readable, labels, targets.weight, **grouped)
             estimator = clone_estimator(estimator.best_estimator_)
         else:
             return member, readable, estimator
@@ -177,9 +186,17 @@ def _numeric(X: Any) -> Any:
 
 
 def _carve(targets: Targets, groups: np.ndarray | None, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    kept, watched = _carved(targets, groups, 0 if seed is None else seed)
+    if targets.classes is None:
+        return kept, watched
+    # A class must be learnt before it can be watched.
+    known = np.isin(targets.codes[watched], targets.codes[kept])
+    return np.concatenate([kept, watched[~known]]), watched[known]
+
+
+def _carved(targets: Targets, groups: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(targets.hard))
-    seed = 0 if seed is None else seed
-    if groups is not None:
+    if groups is not None and len(np.unique(groups)) > 1:
         splitter = GroupShuffleSplit(1, test_size=VALIDATION_FRACTION, random_state=seed)
         return next(splitter.split(rows, groups=groups))
     stratify = None

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
-from tabkd._compat import clone_estimator, is_regressor, last_step
+from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
 from tabkd.columns import ColumnEncoder, column_positions, rows_of
 from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
@@ -91,7 +91,7 @@ class Recipe:
         self.judge = Judge(
             rows.targets, groups=rows.groups, scoring=settings.scoring, threshold=settings.threshold, seed=self.seed
         )
-        self.everyone = np.arange(len(rows.y))
+        self.everyone = np.arange(len(rows.y))  # the rows that choices are judged by
         self.run: dict[str, Any] = {
             "groups": rows.groups,
             "n_jobs": settings.n_jobs,
@@ -103,11 +103,11 @@ class Recipe:
         """The student's columns, and everything that may be fitted to them, by alpha or name."""
         settings, X = self.settings, self.rows.X
         spec, selector = settings.student_features, None
-        if hasattr(spec, "get_support"):
-            try:
-                spec = np.flatnonzero(spec.get_support())
-            except (ValueError, AttributeError):  # NotFittedError is a ValueError
-                spec, selector = None, settings.student_features
+        if is_fitted_selector(spec):
+            names = getattr(spec, "feature_names_in_", None)
+            spec = spec.get_support() if names is None else names[spec.get_support()]
+        elif hasattr(spec, "get_support"):
+            spec, selector = None, spec
         positions = column_positions(X, spec, "student_features")
         self.encoder = ColumnEncoder.fit(X, positions, encoding_for(settings.student), text_columns(settings.student))
         template = Learner(settings.student, selector=selector, seed=self.seed)
@@ -207,9 +207,11 @@ class Recipe:
         self.X = self.encoder.transform(self.rows.X)
         fits: dict[Any, StudentFit] = {}
         if settings.ensemble or len(self.controls) > 1 or is_tuned(settings.threshold):
-            folds = self.folds(settings.cv if settings.student_cv is None else settings.student_cv, partition=True)
+            cv = settings.cv if settings.student_cv is None else settings.student_cv
+            folds = self.folds(cv, partition=settings.cross_fit == "pairs")
             fits = cross_fit_students(self.controls, self.X, [targets] * len(folds.splits), folds, **self.run)
             controls = {name: fit.predictions for name, fit in fits.items()}
+            self.everyone = np.unique(np.concatenate([test for _, test in folds.splits]))
             choice = self._tuned(self.judge.choose(controls, controls, self.everyone, forced=True)[0], fits)
         return self._model(self._shipped(choice, fits, targets), choice.threshold)
 
@@ -242,7 +244,8 @@ class Recipe:
         """The scored students themselves, or one fitted to all rows."""
         if self.settings.ensemble:
             return fits[choice.name].members
-        return self._fit_rows((self.controls | self.distilled)[choice.name], targets, [self.everyone])
+        rows = np.arange(len(self.rows.y))
+        return self._fit_rows((self.controls | self.distilled)[choice.name], targets, [rows])
 
     def _unscored(self, learner: Learner, soft: np.ndarray) -> list[Member]:
         """The plain recipe: one student on all rows that have soft targets, or one per training fold."""
@@ -252,7 +255,7 @@ class Recipe:
             folds = self.outer
             if settings.student_cv is not None:
                 folds = self.folds(settings.student_cv, partition=False)
-            subsets = [np.intersect1d(train, known) for train, _ in folds.splits]
+            subsets = [rows for train, _ in folds.splits if len(rows := np.intersect1d(train, known))]
         return self._fit_rows(learner, replace(self.rows.targets, soft=soft), subsets)
 
     def _fit_rows(self, learner: Learner, targets: Targets, subsets: list[np.ndarray]) -> list[Member]:

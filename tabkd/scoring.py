@@ -264,11 +264,20 @@ class Judge:
         clusters = rows if self.groups is None else self.groups[rows]
         order = np.argsort(clusters, kind="stable")
         members = np.split(rows[order], np.unique(clusters[order], return_index=True)[1][1:])
+        seen = len(np.unique(self.targets.codes[rows]))
         gains: list[float] = []
-        while len(gains) < N_BOOTSTRAP:
+        for _ in range(10 * N_BOOTSTRAP):
             drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-            if self.targets.classes is None or len(np.unique(self.targets.codes[drawn])) > 1:
+            # Most scores are undefined where a class is missing.
+            if self.targets.classes is None or len(np.unique(self.targets.codes[drawn])) == seen:
                 gains.append(self.score(one, drawn) - self.score(other, drawn))
+            if len(gains) == N_BOOTSTRAP:
+                break
+        if len(gains) < 2:
+            raise ValueError(
+                f"scoring={self.scoring!r} has no standard error here: resamples of the rows nearly always miss a "
+                "class. Merge rare classes, or use scoring='neg_log_loss'."
+            )
         return self.score(one, rows) - self.score(other, rows), float(np.std(gains, ddof=1))
 
 

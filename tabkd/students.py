@@ -17,6 +17,7 @@ from tabkd.adapter import Adapter, Validation
 from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.families import (
     BOOSTERS,
+    averages_trees,
     booster_twin,
     decision_values,
     family,
@@ -26,7 +27,7 @@ from tabkd.families import (
     pop_class_weight,
     regressor_of,
 )
-from tabkd.targets import Targets, align_classes, apply_link, link_scores
+from tabkd.targets import Targets, align_classes, apply_link, invert_link, link_scores
 
 __all__ = ["LOSSES", "FitSoft", "HardLabels", "Regressed", "WeightedRows", "adapt", "resolve_loss"]
 
@@ -66,6 +67,16 @@ class HardLabels(Adapter):
                 y_valid = np.searchsorted(self.seen, y_valid)
             watched = (named(valid[0], self.estimator), y_valid, valid[1].weight)
         fit_stopping_early(self.estimator, named(X, self.estimator), y, targets.weight, watched)
+        return self._link_checked(X)
+
+    def _link_checked(self, X: Any) -> Any:
+        """Answer in probabilities where they are no softmax of decision values: one-vs-all, exponential, hinge."""
+        if self.link in ("logit", "softmax"):
+            few = take_rows(X, np.arange(min(len(X), 100)))
+            linked = invert_link(self.raw(few), self.link)
+            self.link, link = "probability", self.link
+            if np.allclose(linked, self.raw(few), atol=1e-5):
+                self.link = link
         return self
 
     def raw(self, X: Any) -> np.ndarray:
@@ -79,7 +90,7 @@ class HardLabels(Adapter):
         return link_scores(decision_values(self.estimator, X), seen, self.classes)
 
 
-class WeightedRows(Adapter):
+class WeightedRows(HardLabels):
     """A scikit-learn classifier: each row once per class, weighted by its probability.
 
     The weighted log-loss of the duplicated rows is the cross-entropy of the soft targets.
@@ -93,7 +104,6 @@ class WeightedRows(Adapter):
                 f"{name.replace('Classifier', 'Regressor')}, or a classifier that takes weights."
             )
         super().__init__(estimator, classes)
-        self.link = HardLabels(estimator, classes).link
 
     def fit(self, X: Any, targets: Targets, valid: Validation | None = None, teacher: Any = None) -> WeightedRows:
         params = self.estimator.get_params(deep=False)
@@ -103,10 +113,11 @@ class WeightedRows(Adapter):
         elif type(self.estimator).__name__.startswith("GradientBoosting"):
             self.estimator.set_params(n_iter_no_change=None)
         self.estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
-        self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight))
+        labelled = None if valid is None else (valid[0], valid[1].labels, valid[1].weight)
+        self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight, labelled))
         watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
         fit_stopping_early(self.estimator, *self._copies(X, targets, class_weight), watched)
-        return self
+        return self._link_checked(X)
 
     @staticmethod
     def _copies(X: Any, targets: Targets, class_weight: np.ndarray | None) -> tuple[Any, np.ndarray, np.ndarray | None]:
@@ -116,8 +127,6 @@ class WeightedRows(Adapter):
         rows, codes = np.nonzero(weights)
         given = weights[rows, codes]
         return take_rows(X, rows), targets.classes[codes], None if (given == 1).all() else given
-
-    raw = HardLabels.raw
 
 
 class Regressed(Adapter):
@@ -241,7 +250,7 @@ def adapt(estimator: Any, loss: str, classes: np.ndarray | None) -> Adapter:
         return WeightedRows(estimator, classes)
     if len(classes) == 2:
         return BoosterCrossEntropy(estimator, classes)
-    if kind == "catboost":
+    if kind == "catboost" or averages_trees(estimator):  # LightGBM's forests take no objective of ours
         return WeightedRows(booster_twin(estimator, "Classifier"), classes)
     return BoosterSoftmax(estimator, classes)
 

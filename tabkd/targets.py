@@ -359,11 +359,12 @@ class Targets:
     def weighted_blend(self, class_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """The blend and the row weights once each class counts ``class_weight`` times.
 
-        ``sum_c w_c t_c log p_c`` is the cross-entropy of the renormalised target, weighted by ``sum_c w_c t_c``.
+        ``sum_c w_c t_c log p_c`` is the cross-entropy of the renormalised target, weighted by ``sum_c w_c t_c``. The
+        weights are softened like the target: undoing the temperature raises both to its power.
         """
         if class_weight is None:
             return self.blended, self.weight
-        scaled = self.blended * class_weight
+        scaled = self.blended * class_weight ** (1 / self.temperature)
         total = scaled.sum(axis=1)
         weight = total if self.weight is None else total * self.weight
         return scaled / np.maximum(total, np.finfo(float).tiny)[:, None], weight

@@ -152,6 +152,27 @@ def test_time_series_leaves_out_the_rows_that_no_teacher_predicts() -> None:
     assert np.isfinite(model.soft_targets_[20:]).all()
 
 
+def test_time_series_ensemble_leaves_out_the_fold_without_soft_targets() -> None:
+    X, y = make_regression(120, 4, random_state=0)
+    settings = {"cv": TimeSeriesSplit(5), "cross_fit": "folds", "alpha": 0.0, "ensemble": True}
+    model = DistilledEstimator(LGBMRegressor(**FAST), LGBMRegressor(**FAST), **settings).fit(X, y)
+    assert len(model.student_.members) == 4
+
+
+def test_time_series_has_a_control_for_a_regressor_too(data) -> None:
+    X, y = data
+    settings = {"cv": TimeSeriesSplit(4), "cross_fit": "folds", "alpha": 0.5}
+    model = DistilledEstimator(LGBMClassifier(**FAST), LGBMRegressor(**FAST), **settings)
+    assert model.fit_control(X, y).predict_proba(X).shape == (600, 2)
+
+
+def test_a_splitter_that_tests_its_training_rows_is_refused(data) -> None:
+    X, y = data
+    folds = [(np.arange(600), test) for _, test in KFold(5).split(X)]
+    with pytest.raises(ValueError, match="tests rows that it trains on"):
+        DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=folds).fit(X, y)
+
+
 def test_blocked_folds_work_with_pairs() -> None:
     X, y = make_regression(120, 4, random_state=0)
     model = DistilledEstimator(LGBMRegressor(**FAST), LGBMRegressor(**FAST), cv=KFold(4), alpha=0.0).fit(X, y)

@@ -217,6 +217,35 @@ def test_fitted_selector_is_taken_as_it_is(cancer) -> None:
     assert distilled(selector).fit(X, y).student_features_ == list(selector.get_feature_names_out())
 
 
+def test_a_cloned_fitted_selector_still_chooses_the_same(cancer) -> None:
+    X, y, _ = cancer
+    model = distilled(SelectKBest(k=5).fit(X, y))
+    assert clone(model).fit(X[::-1], y[::-1]).student_features_ == model.fit(X, y).student_features_
+
+
+@pytest.mark.parametrize("student", ["lightgbm", "catboost"])
+def test_a_selector_may_drop_a_declared_category(student) -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"load": rng.normal(size=300), "site": rng.choice(["a", "b"], 300), "iron": rng.normal(size=300)})
+    y = (X["load"] + X["iron"] > 0).astype(int)
+    if student == "lightgbm":
+        declared = clone(STUDENT).set_params(categorical_feature=["site"])
+    else:
+        declared = CatBoostClassifier(iterations=5, cat_features=["site"], verbose=False, allow_writing_files=False)
+    model = distilled(SelectKBest(k=2), alpha=0.5).set_params(student=declared).fit(X, y)
+    assert model.student_features_ == ["load", "iron"]
+
+
+def test_lightgbm_splits_a_named_category_by_membership() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"kind": rng.choice(list("abcdef"), 600), "size": rng.normal(size=600)})
+    y = X["kind"].isin(["a", "c", "e"]).astype(int)
+    student = clone(STUDENT).set_params(categorical_feature=["kind"], min_data_per_group=1, cat_smooth=1)
+    model = distilled(None, alpha=0.5).set_params(student=student).fit(X, y)
+    tree = model.student_.members[0].adapter.estimator.booster_.dump_model()["tree_info"][0]["tree_structure"]
+    assert tree["decision_type"] == "=="
+
+
 def test_pipelines_get_the_raw_table() -> None:
     rng = np.random.default_rng(0)
     X = pd.DataFrame(

@@ -1,6 +1,5 @@
 """How much does distillation bring? Teacher, control and student on outer folds, with every choice made inside."""
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 from lightgbm import LGBMClassifier

@@ -1,6 +1,5 @@
 """A student of your own: softmax regression that learns by the two-term loss, soft targets at a temperature."""
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 from typing import Any, Self

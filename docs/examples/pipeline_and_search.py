@@ -1,6 +1,5 @@
 """Preprocessing inside teacher and student, and a grid search around the distillation that fits no teacher twice."""
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 from tempfile import TemporaryDirectory

@@ -3,7 +3,6 @@
 Diabetes data of scikit-learn, a regression: predict the progression of the disease after one year.
 """
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 from sklearn.datasets import load_diabetes
