@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Two test processes share the cores; one thread each keeps them from fighting.
-TEST_ENV := OMP_NUM_THREADS=1
+TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: demo test lint types wheel clean
 

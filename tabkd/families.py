@@ -98,7 +98,7 @@ def encoding_for(estimator: Any) -> str:
     """How the columns are encoded for ``estimator`` (see :mod:`tabkd.columns`).
 
     Trees read ordinal codes, and models that add or measure distances read one-hot columns:
-    measured by ``benchmarks/bench_encoding.py``.
+    compared by ``benchmarks/bench_students.py``.
     """
     if is_search(estimator):
         return encoding_for(estimator.estimator)
