@@ -39,7 +39,7 @@ _LINKED = {
     "GradientBoostingClassifier",
     "HistGradientBoostingClassifier",
 }
-#: Regressors whose log-odds lie on a smooth surface; the rest predict probabilities (compared by benchmarks/bench_students.py).
+#: Regressors whose log-odds lie on a smooth surface; the rest predict probabilities (benchmarks/bench_students.py).
 _LOGIT = ("linear_model", "neural_network")
 
 
