@@ -15,6 +15,7 @@ from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "is_regressor",
     "is_search",
     "last_step",
+    "nested_estimators",
     "optional_import",
     "scores_labels",
     "seeded",
     "take_rows",
+    "takes_groups",
     "takes_weights",
 ]
 
@@ -97,18 +100,25 @@ def clone_estimator(estimator: Any) -> Any:
         return copy.deepcopy(estimator)
 
 
+def nested_estimators(estimator: Any) -> dict[str, Any]:
+    """The estimators among the parameters of ``estimator``, under their nested names."""
+    params = estimator.get_params(deep=True)
+    return {k: v for k, v in params.items() if hasattr(v, "get_params") and not isinstance(v, type)}
+
+
+def takes_groups(search: Any) -> bool:
+    """Whether the splitter of a search is to be handed ``groups``."""
+    routed = get_config()["enable_metadata_routing"]
+    return not routed or bool(get_routing_for_object(search).consumes("fit", {"groups"}))
+
+
 def seeded(estimator: Any, seed: int | None) -> Any:
     """Set every ``random_state`` in ``estimator`` and its parts to ``seed``; ``None`` leaves them."""
     if seed is None:
         return estimator
-    params = estimator.get_params(deep=True)
-    parts = {"": estimator} | {
-        f"{name}__": value
-        for name, value in params.items()
-        if hasattr(value, "get_params") and not isinstance(value, type)
-    }
     seeds = {}
-    for prefix, part in parts.items():
+    parts = {f"{name}__": part for name, part in nested_estimators(estimator).items()}
+    for prefix, part in {"": estimator, **parts}.items():
         if is_catboost(part):
             names = [n for n in ("random_state", "random_seed") if n in part.get_params(deep=False)]
             seeds[prefix + (names or ["random_seed"])[0]] = seed
@@ -135,9 +145,9 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: np.ndarray | Non
     return estimator.fit(X, y, **fit_params)
 
 
-def takes_weights(estimator: Any) -> bool:
-    """Whether ``fit`` takes ``sample_weight``, by name or, as ``VotingClassifier`` does, among its ``**fit_params``."""
-    parameters = inspect.signature(estimator.fit).parameters
+def takes_weights(function: Any) -> bool:
+    """Whether a ``fit`` or scorer takes ``sample_weight``, by name or among its ``**params`` (``VotingClassifier``)."""
+    parameters = inspect.signature(function).parameters
     return "sample_weight" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
@@ -147,7 +157,7 @@ def _weight_name(estimator: Any) -> str:
         return f"{step}__{_weight_name(last)}"
     if is_search(estimator):
         return _weight_name(estimator.estimator)
-    if isinstance(estimator, Pipeline) or takes_weights(estimator):
+    if isinstance(estimator, Pipeline) or takes_weights(estimator.fit):
         return "sample_weight"
     raise ValueError(
         f"{type(estimator).__name__} takes no sample_weight, but weights were given. "

@@ -8,6 +8,7 @@ neither fold, labels fold ``j`` for ``S_i`` and fold ``i`` for ``S_j``.
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from sklearn.model_selection import (
 from sklearn.utils.parallel import Parallel, delayed
 
 from tabkd.columns import rows_of
+from tabkd.families import family
 from tabkd.learners import Learner, Member, fit_members
 from tabkd.targets import Targets
 
@@ -65,11 +67,15 @@ class Folds:
 
     def pairs(self) -> Iterator[tuple[int, int, Rows]]:
         """Two splits of one repeat, and the rows that a teacher of the pair may see."""
+        allowed = np.zeros(
+            (len(self.splits), 1 + max(rows.max() for split in self.splits for rows in split)), dtype=bool
+        )
+        for mask, (train, test) in zip(allowed, self.splits, strict=True):
+            mask[train] = True
+            mask[test] = False
         for i, j in combinations(range(len(self.splits)), 2):
             if self.repeat_of[i] == self.repeat_of[j]:
-                (train_i, test_i), (train_j, test_j) = self.splits[i], self.splits[j]
-                rows = np.intersect1d(train_i, train_j)
-                yield i, j, np.setdiff1d(rows, np.union1d(test_i, test_j), assume_unique=True)
+                yield i, j, np.flatnonzero(allowed[i] & allowed[j])
 
 
 def make_folds(
@@ -203,7 +209,7 @@ def cross_fit(
         results.append(result)
         if progress is not None:
             progress(len(job.learners))
-    return results
+    return [(_unpacked(members), predictions) for members, predictions in results]
 
 
 def _run(
@@ -214,9 +220,19 @@ def _run(
     teacher: Any,
     threads: Any,
     predict: list[Any],
-) -> Fitted:
+) -> tuple[list[Member] | bytes, list[list[np.ndarray]]]:
     members = fit(job.learners, X, job.targets, groups, teacher, threads)
-    return members, [[member.raw(rows) for rows in predict] for member in members]
+    return _packed(members), [[member.raw(rows) for rows in predict] for member in members]
+
+
+def _packed(members: list[Member]) -> list[Member] | bytes:
+    """CatBoost's models as bytes: live ones scatter the heap in which it fits the next, and its peak grows."""
+    catboost = any(family(member.adapter.estimator) == "catboost" for member in members)
+    return pickle.dumps(members) if catboost else members
+
+
+def _unpacked(members: list[Member] | bytes) -> list[Member]:
+    return pickle.loads(members) if isinstance(members, bytes) else members
 
 
 @dataclass(frozen=True)

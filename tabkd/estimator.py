@@ -97,7 +97,8 @@ class DistilledEstimator(BaseEstimator):
         Honest predictions of the chosen student and of the control for every row (not with ``"folds"``).
     teacher_score_, student_score_, control_score_ : float
         By ``scoring``, higher is better. With ``alpha="auto"`` the student's choice is made again for each fold
-        without it.
+        without it. A teacher, and every entry of ``alpha_scores_``, is scored at the threshold that suits it best
+        where the score depends on one.
     distillation_gain_, distillation_gain_se_ : float
         ``student_score_ - control_score_``, and its paired standard error.
     alpha_scores_ : dict

@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search
+from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search, nested_estimators
 
 __all__ = [
     "averages_trees",
@@ -169,9 +169,10 @@ def quiet(estimator: Any) -> Any:
 
 def limit_threads(estimator: Any, threads: int | None) -> Any:
     """Give a booster its share of the cores when several are fitted at once; what the user set stays."""
-    name = _THREADS.get(family(estimator))
-    if threads is not None and name and estimator.get_params().get(name) in (None, -1, 0):
-        estimator.set_params(**{name: threads})
+    for part in () if threads is None else (estimator, *nested_estimators(estimator).values()):
+        name = _THREADS.get(family(part))
+        if name and part.get_params().get(name) in (None, -1, 0):
+            part.set_params(**{name: threads})
     return estimator
 
 

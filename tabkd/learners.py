@@ -12,7 +12,16 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.pipeline import Pipeline
 
-from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search, last_step, seeded
+from tabkd._compat import (
+    clone_estimator,
+    fit_weighted,
+    is_regressor,
+    is_search,
+    last_step,
+    nested_estimators,
+    seeded,
+    takes_groups,
+)
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder, rows_of
 from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
@@ -146,9 +155,8 @@ def fit_members(
 def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None) -> tuple[Member, Any, Any]:
     """Fit what comes before the last step; return it, what the last step reads, and the last step."""
     estimator = seeded(clone_estimator(learner.estimator), learner.seed)
-    for part in estimator.get_params().values():
-        if hasattr(part, "get_params") and not isinstance(part, type):
-            quiet(part)
+    for part in nested_estimators(estimator).values():
+        quiet(part)
     member = Member(HardLabels(estimator, targets.classes))
     if learner.selector is not None:
         selector = seeded(clone_estimator(learner.selector), learner.seed)
@@ -170,11 +178,13 @@ def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | No
             # The search clones like scikit-learn, which trips over CatBoost's lists but not over tuples.
             lists = {k: v for k, v in estimator.get_params().items() if k.endswith("cat_features") and v is not None}
             estimator.set_params(**{name: tuple(np.atleast_1d(value).tolist()) for name, value in lists.items()})
-            grouped = {} if groups is None else {"groups": groups}
+            if estimator.refit is True:  # the winner is fitted below, in its student's way
+                estimator.set_params(refit=False)
+            grouped = {"groups": groups} if groups is not None and takes_groups(estimator) else {}
             numeric = targets.classes is not None and is_regressor(last_step(estimator))
             labels = targets.codes if numeric else targets.labels
             fit_weighted(estimator, readable, labels, targets.weight, **grouped)
-            estimator = clone_estimator(estimator.best_estimator_)
+            estimator = clone_estimator(estimator.estimator).set_params(**estimator.best_params_)
         else:
             return member, readable, estimator
 

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 
-from tabkd._compat import scores_labels
+from tabkd._compat import scores_labels, takes_weights
 from tabkd.crossfit import Folds
 from tabkd.models import labels_of
 from tabkd.targets import Targets
@@ -135,6 +135,11 @@ class Judge:
         self.seed = seed
         self.labels = targets.labels
         self.of_labels = scores_labels(self.scorer)
+        if targets.weight is not None and not takes_weights(self.scorer):
+            raise ValueError(
+                f"scoring={self.scoring!r} takes no sample_weight, but weights were given. Use a scorer's name, "
+                "sklearn.metrics.make_scorer, or a callable (estimator, X, y, sample_weight=None)."
+            )
 
     def judged(self, predictions: np.ndarray, threshold: float | None = None) -> Judged:
         """Predictions with the class codes of one threshold."""
@@ -222,11 +227,12 @@ class Judge:
             threshold = self.threshold_for(predictions, rows) if self.of_labels else None
             choices[name] = Choice(name, threshold)
             judged[name] = self.judged(predictions, threshold)
-        control = max(controls, key=lambda name: self.score(judged[name], rows))
-        best = max(distilled, key=lambda name: self.score(judged[name], rows))
+        scores = {name: self.score(one, rows) for name, one in judged.items()}
+        control, best = (max(names, key=scores.__getitem__) for names in (controls, distilled))
         if not forced:
-            gain, error = self.compare(judged[best], judged[control], rows)
-            best = best if gain > error else control
+            beaten = scores[best] > scores[control]  # else no standard error is needed, which may be a bootstrap
+            if not beaten or np.subtract(*self.compare(judged[best], judged[control], rows)) <= 0:
+                best = control
         return choices[best], choices[control]
 
     def nested(

@@ -55,6 +55,11 @@ class HardLabels(Adapter):
 
     def fit(self, X: Any, targets: Targets, valid: Validation | None = None, teacher: Any = None) -> HardLabels:
         y = targets.labels
+        if self.classes is not None and len(seen := np.unique(y)) == 1:
+            raise ValueError(
+                f"A training fold holds the class {seen.tolist()[0]!r} only. Use folds that mix the classes, such as "
+                "StratifiedKFold(shuffle=True)."
+            )
         if self.classes is None:
             self.estimator = _outputs_ready(self.estimator, targets.hard.shape[1])
         elif family(self.estimator) == "xgboost":
@@ -97,7 +102,7 @@ class WeightedRows(HardLabels):
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
-        if not takes_weights(estimator):
+        if not takes_weights(estimator.fit):
             name = type(estimator).__name__
             raise ValueError(
                 f"{name} cannot learn from soft targets: its fit takes no sample_weight. Use a regressor such as "
@@ -135,18 +140,26 @@ class Regressed(Adapter):
     def __init__(self, estimator: Any, classes: np.ndarray | None, link: str) -> None:
         super().__init__(estimator, classes)
         self.link = link
+        if classes is not None:
+            regressor_of(estimator)  # refuses what has no regressor before anything is fitted
 
     def fit(self, X: Any, targets: Targets, valid: Validation | None = None, teacher: Any = None) -> Regressed:
-        y = self._scaled(targets)
+        class_weight = None
+        if self.classes is not None:
+            estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
+            self.estimator = regressor_of(estimator)
+        y, weight = self._scaled(targets, class_weight)
         self.estimator = _outputs_ready(self.estimator, y.shape[1])
-        watched = (
-            None if valid is None else (named(valid[0], self.estimator), _flat(self._scaled(valid[1])), valid[1].weight)
-        )
-        fit_stopping_early(self.estimator, named(X, self.estimator), _flat(y), targets.weight, watched)
+        watched = None
+        if valid is not None:
+            y_valid, weight_valid = self._scaled(valid[1], class_weight)
+            watched = (named(valid[0], self.estimator), _flat(y_valid), weight_valid)
+        fit_stopping_early(self.estimator, named(X, self.estimator), _flat(y), weight, watched)
         return self
 
-    def _scaled(self, targets: Targets) -> np.ndarray:
-        return targets.blended if self.link == "identity" else apply_link(targets.blended, self.link)
+    def _scaled(self, targets: Targets, class_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        target, weight = targets.weighted_blend(class_weight)
+        return (target if self.link == "identity" else apply_link(target, self.link)), weight
 
     def raw(self, X: Any) -> np.ndarray:
         scores = _columns(self.estimator.predict(named(X, self.estimator)))
@@ -242,9 +255,9 @@ def adapt(estimator: Any, loss: str, classes: np.ndarray | None) -> Adapter:
     if classes is None:
         return Regressed(estimator, None, "identity")
     if loss == "squared_error":
-        return Regressed(regressor_of(estimator), classes, "probability")
+        return Regressed(estimator, classes, "probability")
     if loss == "logit":
-        return Regressed(regressor_of(estimator), classes, "logit" if len(classes) == 2 else "softmax")
+        return Regressed(estimator, classes, "logit" if len(classes) == 2 else "softmax")
     kind = family(estimator)
     if kind not in BOOSTERS:
         return WeightedRows(estimator, classes)
