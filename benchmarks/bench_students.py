@@ -74,7 +74,7 @@ def part_encoding(quick: bool) -> list[dict[str, Any]]:
                     X, X_test, y, y_test, entry = split(name, 1000 if quick else 4000, seed)
                     texts = [c for c in entry["deploy"] if c in entry["cat_all"]]
                     positions = [X.columns.get_loc(c) for c in entry["deploy"]]
-                    encoder = ColumnEncoder.fit(as_table(X), positions, encoding, texts)
+                    encoder = ColumnEncoder.fit(as_table(X), positions, encoding, texts * (encoding == "catboost"))
                     fitted = clone(model)
                     if encoding == "catboost":
                         fitted.set_params(cat_features=texts)
@@ -111,7 +111,9 @@ def taught(name: str, n_rows: int, seed: int) -> tuple[Any, Any, Targets, np.nda
 def part_loss(quick: bool) -> list[dict[str, Any]]:
     regressors = {
         "Ridge": make_pipeline(StandardScaler(), Ridge()),
-        "MLPRegressor": make_pipeline(StandardScaler(), MLPRegressor((32,), early_stopping=True, random_state=0)),
+        "MLPRegressor": make_pipeline(
+            StandardScaler(), MLPRegressor(hidden_layer_sizes=(32,), early_stopping=True, random_state=0)
+        ),
         "RandomForestRegressor": RandomForestRegressor(100, min_samples_leaf=5, random_state=0),
         "HistGradientBoostingRegressor": HistGradientBoostingRegressor(),
     }

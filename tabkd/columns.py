@@ -150,10 +150,11 @@ class Column:
     ----------
     name : str or int
         Its name, or its position in a table without names.
-    kind : {"number", "integer", "boolean", "category"}
+    kind : {"number", "integer", "boolean", "category", "other"}
         Missing values are NaN for the first three; for categories NaN, None and ``""``.
     categories : tuple
-        The known categories in sorted order: all strings, or all numbers.
+        The known categories in sorted order: all strings, or all numbers. A column that CatBoost reads as text has
+        its known texts here.
     """
 
     name: str | int
@@ -202,6 +203,20 @@ class Column:
             f"Column {name!r} mixes text with {odd!r} ({type(odd).__name__}): every argument must be a string "
             "or every one a number. Convert it with .astype(str) or pd.to_numeric."
         )
+
+    @classmethod
+    def read_any(cls, name: str | int, values: pd.Series) -> Column:
+        """The same for what reads the table by itself, which may be dates and whatever else (kind ``"other"``)."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                return cls.read(name, values)
+            except (TypeError, ValueError):
+                return cls(name, "other")
+
+    def with_texts(self, values: pd.Series) -> Column:
+        """The column with its known texts as categories, also where they are texts of numbers."""
+        return replace(self, categories=tuple(sorted(set(self.texts(values)) - {""})))
 
     def codes(self, values: pd.Series) -> np.ndarray:
         """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order."""
@@ -312,10 +327,10 @@ class ColumnEncoder:
         -------
         ColumnEncoder
         """
-        # What reads the table by itself may read dates, text and whatever else.
-        if encoding not in ("raw", "table") and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
+        if encoding != "raw" and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
             frame = pd.DataFrame(X)
-            columns = tuple(Column.read(frame.columns[p], frame.iloc[:, p]) for p in positions)
+            read = Column.read_any if encoding == "table" else Column.read
+            columns = tuple(read(frame.columns[p], frame.iloc[:, p]) for p in positions)
         else:
             names = X.columns if isinstance(X, pd.DataFrame) else range(X.shape[1])
             columns = tuple(Column(names[p], "number") for p in positions)
@@ -324,6 +339,12 @@ class ColumnEncoder:
         if strange:
             raise ValueError(f"cat_features names {strange}, but the columns of this model are {known}.")
         texts = frozenset(known[c] if isinstance(c, int | np.integer) else c for c in as_text)
+        columns = tuple(
+            column.with_texts(X.iloc[:, p] if isinstance(X, pd.DataFrame) else pd.Series(X[:, p]))
+            if encoding == "catboost" and column.name in texts
+            else column
+            for column, p in zip(columns, positions, strict=True)
+        )
         return cls(columns, tuple(positions), X.shape[1], has_names(X), encoding, texts)
 
     @property

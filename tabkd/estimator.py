@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import warnings
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -283,6 +285,27 @@ class DistilledEstimator(BaseEstimator):
         """
         check_is_fitted(self, "student_")
         return self.student_.predict_proba(self._named_like_fit(X))
+
+    def to_onnx(self, path: Any, **options: Any) -> Path:
+        """Write the student as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+        **options
+            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            If the student has a part that cannot be exported exactly, or the answers differ.
+        """
+        check_is_fitted(self, "student_")
+        return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score by ``scoring`` if it is set, else by accuracy or R².

@@ -72,9 +72,9 @@ class HardLabels(Adapter):
                 y_valid = np.searchsorted(self.seen, y_valid)
             watched = (named(valid[0], self.estimator), y_valid, valid[1].weight)
         fit_stopping_early(self.estimator, named(X, self.estimator), y, targets.weight, watched)
-        return self._link_checked(X)
+        return self.link_checked(X)
 
-    def _link_checked(self, X: Any) -> Any:
+    def link_checked(self, X: Any) -> Any:
         """Answer in probabilities where they are no softmax of decision values: one-vs-all, exponential, hinge."""
         if self.link in ("logit", "softmax"):
             few = take_rows(X, np.arange(min(len(X), 100)))
@@ -122,7 +122,7 @@ class WeightedRows(HardLabels):
         self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight, labelled))
         watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
         fit_stopping_early(self.estimator, *self._copies(X, targets, class_weight), watched)
-        return self._link_checked(X)
+        return self.link_checked(X)
 
     @staticmethod
     def _copies(X: Any, targets: Targets, class_weight: np.ndarray | None) -> tuple[Any, np.ndarray, np.ndarray | None]:

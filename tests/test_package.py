@@ -22,14 +22,23 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip
 
 #: From the bottom up: a module imports from layers below its own only.
 LAYERS = [
-    {"tabkd", "tabkd._compat"},
-    {"tabkd.targets"},
+    {"tabkd", "tabkd._compat", "tabkd.runtime"},
+    {"tabkd.targets", "tabkd.files"},
     {"tabkd.columns", "tabkd.families", "tabkd.adapter"},
     {"tabkd.boosters"},
     {"tabkd.students"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
-    {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose"},
+    {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph"},
+    {"tabkd.export.trees"},
+    {
+        *(f"tabkd.export.from_{library}" for library in ("catboost", "lightgbm", "sklearn", "xgboost")),
+        *("tabkd.export.inputs", "tabkd.export.convert", "tabkd.export.head"),
+    },
+    {"tabkd.export.models", "tabkd.export.pipelines", "tabkd.export.plain"},
+    {"tabkd.export.parity"},
+    {"tabkd.export.write"},
+    {"tabkd.export"},
     {"tabkd.recipe"},
     {"tabkd.estimator"},
     {"tabkd.evaluate"},

@@ -1,0 +1,102 @@
+"""What is neither trees nor linear: through skl2onnx, into our graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tabkd._compat import is_regressor, optional_import
+from tabkd.export.graph import ML_OPSET, OPSET, Graph
+
+__all__ = ["add_converted", "add_table_converted"]
+
+
+def add_converted(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+    """Append a fitted scikit-learn estimator that reads one float32 matrix; returns its answer.
+
+    Parameters
+    ----------
+    graph : Graph
+    estimator : estimator
+        A transformer, a regressor or a classifier with ``predict_proba``.
+    features : str
+        The matrix.
+    n_features : int
+        Its width.
+
+    Returns
+    -------
+    str
+        What it transforms to, its predictions of shape (n_samples, n_outputs), or its probabilities.
+
+    Raises
+    ------
+    ValueError
+        If skl2onnx does not know the estimator.
+    """
+    return add_table_converted(graph, estimator, [("X", features, "Float", n_features)])
+
+
+def add_table_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str, str, int]]) -> str:
+    """Append a fitted scikit-learn estimator that reads several inputs; returns its answer.
+
+    Parameters
+    ----------
+    graph : Graph
+    estimator : estimator
+    inputs : sequence of (name, value, kind, width)
+        The column's name, its value in ``graph``, ``"Float"``, ``"Int64"`` or ``"String"``, and its width.
+
+    Returns
+    -------
+    str
+    """
+    if graph.dtype is not np.float32:
+        raise ValueError(
+            f"{type(estimator).__name__} cannot be exported with precision='float64'. Use float32, or trees, a linear "
+            "model or a network without a pipeline."
+        )
+    skl2onnx = optional_import("skl2onnx", needed_by="to_onnx", extra="all")
+    types = optional_import("skl2onnx.common.data_types", needed_by="to_onnx", extra="all")
+    shaped = [(name, getattr(types, f"{kind}TensorType")([None, width])) for name, _, kind, width in inputs]
+    classifier = hasattr(estimator, "predict_proba")
+    options = {id(estimator): {"zipmap": False}} if classifier else None
+    try:
+        model = skl2onnx.convert_sklearn(
+            estimator, initial_types=shaped, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET}
+        )
+    except Exception as error:  # skl2onnx raises whatever its converters run into
+        raise ValueError(
+            f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} Use trees, a linear model or "
+            "a network, and steps that skl2onnx supports."
+        ) from error
+    outputs = _inlined(graph, model.graph, [value for _, value, _, _ in inputs])
+    answer = outputs[1] if classifier else outputs[0]
+    if is_regressor(estimator) and not hasattr(estimator, "transform"):
+        return graph.add("Reshape", answer, graph.constant([-1, _n_outputs(model)]))
+    return answer
+
+
+def _n_outputs(model: Any) -> int:
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    return dims[1].dim_value if len(dims) > 1 and dims[1].dim_value else 1
+
+
+def _inlined(graph: Graph, inner: Any, inputs: Sequence[str]) -> list[str]:
+    """Copy another graph's nodes and constants under new names; returns the names of its outputs."""
+    names = dict(zip((info.name for info in inner.input), inputs, strict=True))
+    for tensor in inner.initializer:
+        names[tensor.name] = tensor.name = graph.name()
+        graph.constants.append(tensor)
+    for node in inner.node:
+        names |= {name: graph.name() for name in node.output if name}
+    for node in inner.node:
+        renamed = [[names[name] if name else "" for name in side] for side in (node.input, node.output)]
+        copy = graph.helper.make_node(node.op_type, *renamed, domain=node.domain)
+        copy.attribute.extend(node.attribute)
+        graph.nodes.append(copy)
+        if node.domain:
+            graph.opsets.setdefault(node.domain, ML_OPSET)
+    return [names[info.name] for info in inner.output]

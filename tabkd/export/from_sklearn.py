@@ -1,0 +1,151 @@
+"""scikit-learn's trees, forests and gradient boosting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tabkd._compat import is_regressor
+from tabkd.export.trees import Tree, Trees, at_most, with_sets
+
+__all__ = ["output_link", "read_sklearn"]
+
+
+def output_link(estimator: Any) -> str:
+    """What a regressor applies to the sum of its trees: ``"identity"`` or ``"exp"``."""
+    counts = type(estimator).__name__ == "HistGradientBoostingRegressor" and estimator.loss in ("poisson", "gamma")
+    return "exp" if counts else "identity"
+
+
+def read_sklearn(estimator: Any, n_features: int) -> Trees:
+    """The trees of a fitted scikit-learn tree, forest or gradient boosting model.
+
+    Parameters
+    ----------
+    estimator : estimator
+    n_features : int
+        Columns of the matrix that it reads.
+
+    Returns
+    -------
+    Trees
+        Their sum are predictions of a regressor before its link, probabilities of trees and forests, and decision
+        values of boosted classifiers.
+
+    Raises
+    ------
+    ValueError
+        If the first prediction of gradient boosting is a model of its own, or a classifier has several outputs.
+    """
+    name = type(estimator).__name__
+    if name.startswith("Hist"):
+        return _read_hist(estimator, n_features)
+    if name.startswith("GradientBoosting"):
+        return _read_boosted(estimator, n_features)
+    if not is_regressor(estimator) and estimator.n_outputs_ > 1:
+        raise ValueError(f"{name} predicts {estimator.n_outputs_} labels at once. Export one model per label.")
+    parts = getattr(estimator, "estimators_", [estimator])
+    trees = [_read(part.tree_, 1 / len(parts), is_regressor(estimator)) for part in parts]
+    return Trees(trees, np.zeros(trees[0].value.shape[1]), n_features)
+
+
+def _read(tree: Any, factor: float, regressor: bool) -> Tree:
+    leaf = tree.children_left < 0
+    value = (tree.value[:, :, 0] if regressor else tree.value[:, 0, :]) * factor
+    return Tree(
+        feature=np.where(leaf, -1, tree.feature),
+        threshold=np.where(leaf, 0, at_most(tree.threshold)),
+        equal=np.zeros(len(leaf), dtype=bool),
+        yes=np.where(leaf, 0, tree.children_left),
+        no=np.where(leaf, 0, tree.children_right),
+        missing=np.asarray(tree.missing_go_to_left, dtype=bool) & ~leaf,
+        value=np.where(leaf[:, None], value, 0),
+    )
+
+
+def _read_boosted(estimator: Any, n_features: int) -> Trees:
+    if not (estimator.init is None or estimator.init == "zero"):
+        raise ValueError(
+            f"{type(estimator).__name__} starts from init={estimator.init!r}, a model of its own. Use init=None."
+        )
+    stages = estimator.estimators_
+    n_outputs = stages.shape[1]
+    trees = []
+    for stage in stages:
+        for output, part in enumerate(stage):
+            placed = _read(part.tree_, estimator.learning_rate, True)
+            trees.append(_placed(placed, output, n_outputs))
+    probe = np.zeros((1, n_features))
+    answer = estimator.predict(probe) if is_regressor(estimator) else estimator.decision_function(probe)
+    start = np.reshape(answer, (1, -1)) - Trees(trees, np.zeros(n_outputs), n_features).scores(probe)
+    return Trees(trees, start[0], n_features)
+
+
+def _placed(tree: Tree, output: int, n_outputs: int) -> Tree:
+    """A tree of one output as one of several."""
+    value = np.zeros((len(tree.feature), n_outputs))
+    value[:, output] = tree.value[:, 0]
+    return Tree(**{**vars(tree), "value": value})
+
+
+def _read_hist(estimator: Any, n_features: int) -> Trees:
+    stages = estimator._predictors
+    n_outputs = len(stages[0]) if stages else 1
+    columns, categories = _encoded_columns(estimator, n_features)
+    trees = [
+        _placed(_read_predictor(part, columns, categories), output, n_outputs)
+        for stage in stages
+        for output, part in enumerate(stage)
+    ]
+    return Trees(trees, np.ravel(estimator._baseline_prediction).astype(float), n_features)
+
+
+def _encoded_columns(estimator: Any, n_features: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """For each column that the trees read: which column of the caller it is, and what its category codes stand for."""
+    if estimator.is_categorical_ is None or estimator._preprocessor is None:
+        return np.arange(n_features), {}
+    given = _is_categorical_given(estimator, n_features)
+    columns = np.concatenate([np.flatnonzero(given), np.flatnonzero(~given)])
+    known = estimator._preprocessor.named_transformers_["encoder"].categories_
+    return columns, {i: np.asarray(values, dtype=float) for i, values in enumerate(known)}
+
+
+def _is_categorical_given(estimator: Any, n_features: int) -> np.ndarray:
+    asked = np.asarray(estimator.categorical_features)
+    if asked.dtype == bool:
+        return asked
+    mask = np.zeros(n_features, dtype=bool)
+    if asked.dtype.kind in "OUT":
+        names = list(estimator.feature_names_in_)
+        asked = np.array([names.index(name) for name in asked.tolist()])
+    mask[asked] = True
+    return mask
+
+
+def _read_predictor(predictor: Any, columns: np.ndarray, categories: dict[int, np.ndarray]) -> Tree:
+    nodes = predictor.nodes
+    leaf = nodes["is_leaf"].astype(bool)
+    categorical = nodes["is_categorical"].astype(bool) & ~leaf
+    missing_left = nodes["missing_go_to_left"].astype(bool)
+    left, right = nodes["left"].astype(np.intp), nodes["right"].astype(np.intp)
+    # What is missing or was never seen goes one way, so the chain of a set asks for those that go the other.
+    swapped = categorical & missing_left
+    read = Tree(
+        feature=np.where(leaf, -1, columns[np.where(leaf, 0, nodes["feature_idx"]).astype(np.intp)]),
+        threshold=np.where(leaf | categorical, 0, at_most(nodes["num_threshold"])),
+        equal=np.zeros(len(leaf), dtype=bool),
+        yes=np.where(leaf, 0, np.where(swapped, right, left)),
+        no=np.where(leaf, 0, np.where(swapped, left, right)),
+        missing=missing_left & ~leaf & ~categorical,
+        value=np.where(leaf, nodes["value"], 0.0)[:, None],
+    )
+    sets = {}
+    for node in np.flatnonzero(categorical).tolist():
+        bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
+        goes_left = ((bits[:, None] >> np.arange(32, dtype=np.uint32)) & 1).astype(bool).ravel()
+        known = categories[int(nodes["feature_idx"][node])]
+        goes_left = goes_left[: len(known)]
+        members = known[~goes_left if swapped[node] else goes_left]
+        sets[node] = members[~np.isnan(members)]
+    return with_sets(read, sets)

@@ -1,0 +1,68 @@
+"""From scores to what a user asked for: link, temperature, threshold, labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tabkd.export.graph import Graph
+from tabkd.models import FittedModel
+
+__all__ = ["add_outputs", "label_dtype"]
+
+
+def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -> list[str]:
+    """Append the outputs; returns their names.
+
+    Parameters
+    ----------
+    graph : Graph
+    model : FittedModel
+    scores : str
+        Mean of the members' scores on their link scale.
+    n_outputs : int
+        Columns of ``scores``.
+
+    Returns
+    -------
+    list of str
+        ``label`` and ``probabilities``, or ``prediction``.
+    """
+    if model.classes is None:
+        return [graph.output("prediction", scores, graph.dtype, n_outputs)]
+    temperature, link, n_classes = model.members[0].temperature, model.link, len(model.classes)
+    if temperature != 1 and link != "probability":
+        scores = graph.add("Mul", scores, graph.constant(temperature))
+    if link == "logit":
+        positive = graph.add("Sigmoid", scores)
+        proba = graph.concat([graph.add("Sub", graph.constant(1.0), positive), positive])
+    elif link == "softmax":
+        proba = graph.add("Softmax", scores, axis=1)
+    else:
+        proba = _normalized(graph, scores, n_classes)
+        if temperature != 1:
+            proba = _normalized(graph, graph.add("Pow", proba, graph.constant(temperature)), n_classes)
+    if model.threshold is None:
+        # Where a tie is, as in NumPy, the first class wins.
+        codes = graph.add("ArgMax", proba if link != "softmax" else scores, axis=1, keepdims=0)
+    else:
+        above = graph.add("Greater", graph.columns(proba, 1), graph.constant(float(model.threshold)))
+        codes = graph.add("Cast", above, to=7)
+    label = graph.add("Gather", graph.constant(model.classes.astype(label_dtype(model.classes))), codes, axis=0)
+    return [
+        graph.output("label", label, label_dtype(model.classes)),
+        graph.output("probabilities", proba, graph.dtype, n_classes),
+    ]
+
+
+def _normalized(graph: Graph, values: str, n_classes: int) -> str:
+    clipped = graph.add("Clip", values, graph.constant(0.0), graph.constant(1.0))
+    total = graph.add("ReduceSum", clipped, graph.constant([1]), keepdims=1)
+    shares = graph.add("Div", clipped, total)
+    some = graph.add("Greater", total, graph.constant(0.0))
+    return graph.add("Where", some, shares, graph.constant(1 / n_classes))
+
+
+def label_dtype(classes: np.ndarray) -> type:
+    """The type of tensor that holds the labels."""
+    kinds: dict[str, type] = {"i": np.int64, "u": np.int64, "f": np.float32, "b": np.bool_}
+    return kinds.get(classes.dtype.kind, str)

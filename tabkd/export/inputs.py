@@ -1,0 +1,148 @@
+"""The raw columns of a table as inputs of a graph, and the matrix that a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tabkd.columns import FIRST_CATEGORY, MISSING, UNKNOWN, Column, ColumnEncoder
+from tabkd.export.graph import Graph
+from tabkd.export.trees import Lookup
+
+__all__ = ["Inputs", "describe"]
+
+
+def describe(encoder: ColumnEncoder) -> list[dict[str, Any]]:
+    """Names, kinds, tensor types and categories of the columns, as they stand in the file's metadata.
+
+    Raises
+    ------
+    ValueError
+        If a column is of a kind that no tensor holds.
+    """
+    described = []
+    for column in encoder.columns:
+        if column.kind == "other":
+            raise ValueError(
+                f"Column {column.name!r} holds neither numbers nor text, which no ONNX input takes. Leave it out of "
+                "student_features, or make numbers of it before."
+            )
+        entry: dict[str, Any] = {"name": input_name(column), "kind": column.kind, "type": _tensor_type(encoder, column)}
+        if column.categories:
+            entry["categories"] = list(column.categories)
+        described.append(entry)
+    return described
+
+
+def input_name(column: Column) -> str:
+    """A column's own name; ``x0``, ``x1``, ... in a table without names."""
+    return column.name if isinstance(column.name, str) else f"x{column.name}"
+
+
+def _tensor_type(encoder: ColumnEncoder, column: Column) -> str:
+    text = column.name in encoder.as_text or any(isinstance(known, str) for known in column.categories)
+    empty = column.kind == "category" and not column.categories
+    return "string" if text or empty else "float"
+
+
+class Inputs:
+    """The inputs of a graph, and what is computed from them.
+
+    Parameters
+    ----------
+    graph : Graph
+    encoder : ColumnEncoder
+    layout : {"columns", "matrix"}
+        One typed input per raw column, or one float32 matrix in which a category is its code.
+    """
+
+    def __init__(self, graph: Graph, encoder: ColumnEncoder, layout: str) -> None:
+        self.graph = graph
+        self.encoder = encoder
+        self.layout = layout
+        self.described = describe(encoder)
+        if layout == "matrix":
+            self.matrix = graph.cast(graph.input("features", np.float32, len(encoder.columns)))
+        else:
+            self.columns = [self._input(entry) for entry in self.described]
+
+    def _input(self, entry: dict[str, Any]) -> str:
+        if entry["type"] == "string":
+            return self.graph.input(entry["name"], str, 1)
+        return self.graph.cast(self.graph.input(entry["name"], np.float32, 1))
+
+    def features(self, lookups: Sequence[Lookup] = (), *, skipped: Sequence[int] = ()) -> str:
+        """The encoded matrix, without the columns ``skipped``, and with a column per lookup behind it.
+
+        Parameters
+        ----------
+        lookups : sequence of Lookup
+        skipped : sequence of int
+            Indices of columns that nobody reads as numbers.
+
+        Returns
+        -------
+        str
+        """
+        as_it_is = self.layout == "matrix" and self.encoder.encoding in ("ordinal", "catboost", "table") and not skipped
+        kept = [i for i in range(len(self.encoder.columns)) if i not in skipped]
+        parts = [self.matrix] if as_it_is else [self._encoded(i) for i in kept]
+        return self.graph.concat(parts + [self._looked_up(lookup) for lookup in lookups])
+
+    def raw(self, index: int) -> str:
+        """One column as it comes in."""
+        if self.layout == "columns":
+            return self.columns[index]
+        return self.graph.columns(self.matrix, [index])
+
+    def _encoded(self, index: int) -> str:
+        graph, column, encoding = self.graph, self.encoder.columns[index], self.encoder.encoding
+        if column.kind != "category" or encoding == "table":
+            return self.raw(index)
+        codes = self._codes(index)
+        if encoding == "onehot":
+            known = np.arange(MISSING, FIRST_CATEGORY + len(column.categories), dtype=float)[None]
+            return graph.add("Cast", graph.add("Equal", codes, graph.constant(known)), to=graph.float_type)
+        if encoding == "category":  # XGBoost counts categories from 0, and takes the others for missing
+            shifted = graph.add("Sub", codes, graph.constant(float(FIRST_CATEGORY)))
+            known = graph.add("Greater", codes, graph.constant(float(MISSING)))
+            return graph.add("Where", known, shifted, graph.constant(np.nan))
+        return codes
+
+    def _codes(self, index: int) -> str:
+        """Category codes: 0 unknown, 1 missing, 2 and up the known ones."""
+        graph, column, value = self.graph, self.encoder.columns[index], self.raw(index)
+        if self.layout == "matrix":
+            return value
+        codes = np.arange(FIRST_CATEGORY, FIRST_CATEGORY + len(column.categories), dtype=float)
+        if self.described[index]["type"] == "string":
+            return self._labelled(value, ["", *column.categories], [MISSING, *codes], UNKNOWN)
+        known = np.asarray(column.categories, dtype=float)
+        if len(np.unique(known.astype(np.float32))) < len(known):
+            raise ValueError(f"Categories of column {column.name!r} are equal in float32. Make them text.")
+        equal = graph.add("Cast", graph.add("Equal", value, graph.constant(known[None])), to=graph.float_type)
+        missing = graph.add("Cast", graph.add("IsNaN", value), to=graph.float_type)
+        return graph.add("Add", graph.add("MatMul", equal, graph.constant(codes[:, None])), missing)
+
+    def _looked_up(self, lookup: Lookup) -> str:
+        column, value = self.encoder.columns[lookup.column], self.raw(lookup.column)
+        if self.layout == "columns":
+            return self._labelled(value, lookup.texts, lookup.numbers, lookup.default)
+        places = {text: FIRST_CATEGORY + i for i, text in enumerate(column.categories)} | {"": MISSING}
+        known = [(float(places[text]), number) for text, number in zip(lookup.texts, lookup.numbers, strict=True)]
+        keys, numbers = zip(*known, strict=True)
+        return self._labelled(value, keys, numbers, lookup.default)
+
+    def _labelled(self, value: str, keys: Sequence[Any], numbers: Sequence[float], default: float) -> str:
+        attributes: dict[str, Any] = {"keys_strings" if isinstance(keys[0], str) else "keys_floats": list(keys)}
+        number = self.graph.add(
+            "LabelEncoder",
+            value,
+            domain="ai.onnx.ml",
+            values_floats=[float(number) for number in numbers],
+            default_float=float(default),
+            **attributes,
+        )
+        return self.graph.cast(number)

@@ -1,0 +1,261 @@
+"""What a fitted model answers, as trees where it is a sum of trees, and as nodes of a graph elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from tabkd._compat import is_regressor
+from tabkd.adapter import Adapter
+from tabkd.boosters import BoosterSoftmax
+from tabkd.export.convert import add_converted
+from tabkd.export.graph import Graph
+from tabkd.export.trees import Trees, add_trees, linear, stack
+from tabkd.families import BOOSTERS, averages_trees, family
+from tabkd.students import Regressed
+
+__all__ = ["Texts", "add_scores", "scoring_trees"]
+
+#: Known texts of the text columns, by their position in the matrix that the model reads.
+Texts = Mapping[int, Sequence[str]]
+
+_SKLEARN_TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting", "HistGradientBoosting")
+_ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity", "softmax": "Softmax"}
+
+
+def scoring_trees(adapter: Adapter, n_features: int, texts: Texts) -> Trees | None:
+    """The trees whose sum is ``adapter.raw``; None where it is no sum of trees.
+
+    Parameters
+    ----------
+    adapter : Adapter
+        Fitted.
+    n_features : int
+        Columns that it reads.
+    texts : mapping from column index to texts
+
+    Returns
+    -------
+    Trees or None
+    """
+    estimator = adapter.estimator
+    trees = _trees(estimator, n_features, texts)
+    if trees is None:
+        return None
+    if is_regressor(estimator) and not isinstance(adapter, BoosterSoftmax):
+        # BoosterCrossEntropy reads the raw scores of LightGBM's and XGBoost's regressors.
+        if adapter.link in ("identity", "probability") or isinstance(adapter, Regressed):
+            if _output_link(estimator) != "identity":
+                return None
+            positive = adapter.link == "probability" and trees.n_outputs == 1
+            return linear(trees, [[-1.0, 1.0]], [1.0, 0.0]) if positive else trees
+        return trees
+    if isinstance(adapter, BoosterSoftmax):
+        return linear(trees, np.eye(trees.n_outputs), adapter.prior)
+    seen, classes = _seen(adapter), np.asarray(adapter.classes)
+    if adapter.link in ("logit", "softmax"):
+        return trees if np.array_equal(seen, classes) else None
+    if family(estimator) == "sklearn" and "Gradient" not in type(estimator).__name__:
+        return linear(trees, _placed(seen, classes), np.zeros(len(classes)))
+    if averages_trees(estimator) and trees.n_outputs == 1 and len(classes) == 2:
+        return linear(trees, [[-1.0, 1.0]], [1.0, 0.0])
+    return None
+
+
+def add_scores(graph: Graph, adapter: Adapter, features: str, n_features: int) -> str:
+    """Append nodes that compute ``adapter.raw``; returns the name of its value.
+
+    Parameters
+    ----------
+    graph : Graph
+    adapter : Adapter
+        Fitted.
+    features : str
+        The matrix that its estimator reads.
+    n_features : int
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If the estimator cannot be exported.
+    """
+    trees = scoring_trees(adapter, n_features, {})
+    if trees is not None:
+        return add_trees(graph, features, trees)
+    estimator, classes = adapter.estimator, np.asarray(adapter.classes)
+    if is_regressor(estimator):
+        scores = _add_values(graph, estimator, features, n_features)
+        if adapter.link == "probability" and adapter.classes is not None and len(adapter.classes) == 2:
+            scores = graph.concat([graph.add("Sub", graph.constant(1.0), scores), scores])
+        return scores
+    seen = _seen(adapter)
+    if adapter.link in ("logit", "softmax"):
+        scores = _add_decision(graph, estimator, features, n_features)
+        if np.array_equal(seen, classes):
+            return scores
+        # A class that was never seen lies far below the best one.
+        scores = graph.add("Sub", scores, graph.add("ReduceMax", scores, axes=[1], keepdims=1))
+        unseen = np.where(np.isin(classes.astype(str), np.asarray(seen).astype(str)), 0.0, -40.0)
+        return graph.add("Add", _add_placed(graph, scores, seen, classes), graph.constant(unseen))
+    return _add_placed(graph, _add_probabilities(graph, estimator, features, n_features), seen, classes)
+
+
+def _seen(adapter: Adapter) -> np.ndarray:
+    seen = getattr(adapter, "seen", None)
+    return adapter.estimator.classes_ if seen is None else seen
+
+
+def _placed(seen: Any, classes: np.ndarray) -> np.ndarray:
+    """Matrix that puts columns in the order of ``seen`` into that of ``classes``."""
+    labels = [str(label) for label in classes.tolist()]
+    places = np.zeros((len(seen), len(classes)))
+    places[np.arange(len(seen)), [labels.index(str(label)) for label in np.asarray(seen).tolist()]] = 1
+    return places
+
+
+def _add_placed(graph: Graph, values: str, seen: Any, classes: np.ndarray) -> str:
+    if np.array_equal(seen, classes):
+        return values
+    return graph.add("MatMul", values, graph.constant(_placed(seen, classes)))
+
+
+def _trees(estimator: Any, n_features: int, texts: Texts) -> Trees | None:
+    kind, name = family(estimator), type(estimator).__name__
+    if name == "_PerOutput":
+        parts = [_trees(part, n_features, texts) for part in estimator.estimators_]
+        known_parts = [part for part in parts if part is not None]
+        return stack(known_parts) if len(known_parts) == len(parts) else None
+    known = name.startswith(_SKLEARN_TREES) or name.startswith("ExtraTrees")
+    if kind not in BOOSTERS and not (known and type(estimator).__module__.startswith("sklearn.")):
+        return None
+    reader = importlib.import_module(f"tabkd.export.from_{kind}")
+    more = {"texts": texts} if kind == "catboost" else {}
+    return getattr(reader, f"read_{kind}")(estimator, n_features, **more)
+
+
+def _output_link(estimator: Any) -> str:
+    if type(estimator).__name__ == "_PerOutput":
+        return _output_link(estimator.estimators_[0])
+    reader = importlib.import_module(f"tabkd.export.from_{family(estimator)}")
+    return getattr(reader, "output_link", lambda _: "identity")(estimator)
+
+
+def _add_values(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+    """A regressor's predictions of shape (n_samples, n_outputs)."""
+    trees = _trees(estimator, n_features, {})
+    if trees is not None:
+        node = {"exp": "Exp", "sigmoid": "Sigmoid", "identity": "Identity"}[_output_link(estimator)]
+        return graph.add(node, add_trees(graph, features, trees))
+    if type(estimator).__name__ == "_PerOutput":
+        return graph.concat([_add_values(graph, part, features, n_features) for part in estimator.estimators_])
+    if type(estimator).__module__.startswith("sklearn.neural_network"):
+        return _add_mlp(graph, estimator, features)
+    if _is_linear(estimator, regressor=True):
+        return _add_linear(graph, estimator, features)
+    return add_converted(graph, estimator, features, n_features)
+
+
+def _add_decision(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+    """A classifier's decision values: one column for two classes, one per class for more."""
+    trees = _trees(estimator, n_features, {})
+    if trees is not None:
+        return add_trees(graph, features, trees)
+    return _add_linear(graph, estimator, features)
+
+
+def _add_probabilities(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+    """``predict_proba``, in the order of the estimator's own classes."""
+    name = type(estimator).__name__
+    trees = _trees(estimator, n_features, {})
+    if trees is not None:
+        return _add_linked(graph, estimator, add_trees(graph, features, trees))
+    if isinstance(estimator, Pipeline):
+        features, n_features = add_steps(graph, estimator[:-1], features, n_features)
+        return _add_probabilities(graph, estimator[-1], features, n_features)
+    if name == "VotingClassifier":
+        parts = [_add_probabilities(graph, part, features, n_features) for part in estimator.estimators_]
+        return _weighted_mean(graph, parts, estimator._weights_not_none)
+    if name == "MLPClassifier":
+        return _with_complement(graph, _add_mlp(graph, estimator, features), estimator)
+    return add_converted(graph, estimator, features, n_features)
+
+
+def _weighted_mean(graph: Graph, parts: list[str], weights: Sequence[float] | None) -> str:
+    if weights is None:
+        return graph.mean(parts)
+    shares = np.asarray(weights, dtype=float) / np.sum(weights)
+    scaled = [graph.add("Mul", part, graph.constant(share)) for part, share in zip(parts, shares, strict=True)]
+    return graph.add("Sum", *scaled)
+
+
+def _with_complement(graph: Graph, positive: str, estimator: Any) -> str:
+    """Probabilities of both classes from that of the second; of more classes they are there already."""
+    if len(estimator.classes_) > 2:
+        return positive
+    return graph.concat([graph.add("Sub", graph.constant(1.0), positive), positive])
+
+
+def _add_linked(graph: Graph, estimator: Any, scores: str) -> str:
+    """A tree classifier's probabilities from its scores, whatever link it has."""
+    kind, n_classes = family(estimator), len(estimator.classes_)
+    params = estimator.get_params()
+    if kind == "sklearn" and "Gradient" not in type(estimator).__name__:
+        return scores
+    if averages_trees(estimator):
+        return _with_complement(graph, scores, estimator)
+    factor, one_vs_all = 1.0, False
+    if kind == "lightgbm":
+        words = estimator.booster_.model_to_string(num_iteration=1).partition("\nobjective=")[2].split("\n")[0].split()
+        one_vs_all = words[0] == "multiclassova"
+        factor = next((float(word[8:]) for word in words if word.startswith("sigmoid:")), 1.0)
+        if words[0] not in ("binary", "multiclass", "multiclassova"):
+            raise ValueError(f"LightGBM's objective {words[0]!r} cannot be exported exactly. Use 'binary'.")
+    elif kind == "catboost":
+        one_vs_all = estimator.get_all_params()["loss_function"].startswith("MultiClassOneVsAll")
+    elif params.get("loss") == "exponential":
+        factor = 2.0
+    scaled = scores if factor == 1 else graph.add("Mul", scores, graph.constant(factor))
+    if n_classes == 2:
+        return _with_complement(graph, graph.add("Sigmoid", scaled), estimator)
+    return graph.add("Sigmoid", scaled) if one_vs_all else graph.add("Softmax", scaled, axis=1)
+
+
+def add_steps(graph: Graph, steps: Any, features: str, n_features: int) -> tuple[str, int]:
+    """Append the fitted transformers of a pipeline; returns the matrix that they make, and its width."""
+    out = add_converted(graph, steps, features, n_features)
+    probe = np.zeros((1, n_features), dtype=np.float32)
+    return out, steps.transform(probe).shape[1]
+
+
+def _is_linear(estimator: Any, *, regressor: bool) -> bool:
+    plain = type(estimator).__module__.startswith("sklearn.linear_model") and hasattr(estimator, "coef_")
+    # Regressors of counts answer with the exponential of what is linear.
+    return plain and (not regressor or (not hasattr(estimator, "power") and "Poisson" not in type(estimator).__name__))
+
+
+def _add_linear(graph: Graph, estimator: Any, features: str) -> str:
+    if not hasattr(estimator, "coef_"):
+        raise ValueError(f"{type(estimator).__name__} cannot be exported. Use a linear model, a network or trees.")
+    weights = np.atleast_2d(np.asarray(estimator.coef_, dtype=float)).T
+    offset = np.broadcast_to(np.asarray(estimator.intercept_, dtype=float).ravel(), weights.shape[1:])
+    product = graph.add("MatMul", features, graph.constant(weights))
+    return graph.add("Add", product, graph.constant(offset))
+
+
+def _add_mlp(graph: Graph, estimator: Any, features: str) -> str:
+    value = features
+    activations = [estimator.activation] * (len(estimator.coefs_) - 1) + [estimator.out_activation_]
+    for weights, offset, activation in zip(estimator.coefs_, estimator.intercepts_, activations, strict=True):
+        value = graph.add("MatMul", value, graph.constant(np.asarray(weights, dtype=float)))
+        value = graph.add("Add", value, graph.constant(np.asarray(offset, dtype=float)))
+        more: dict[str, Any] = {"axis": 1} if activation == "softmax" else {}
+        value = graph.add(_ACTIVATIONS[activation], value, **more)
+    return value

@@ -1,0 +1,174 @@
+"""The proof that a file answers as Python does, on rows made to find out where it would not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabkd.columns import Column
+from tabkd.export.inputs import input_name
+from tabkd.models import FittedModel
+from tabkd.runtime import OnnxPredictor
+
+__all__ = ["TOLERANCE", "ParityError", "Proof", "adversarial_rows", "prove"]
+
+#: Largest difference of a probability (of a value, relative to their size and spread) that is written.
+TOLERANCE = 1e-5
+#: Rows replayed one by one, because some runtimes take other paths for one row than for many.
+N_SINGLE = 16
+#: Share of the cells that hold something extreme, in the rows that hold any.
+_EXTREME = 0.05
+_N_PLAIN = 512
+_UNKNOWN = "\u2205 never seen"
+
+
+class ParityError(ValueError):
+    """A file that does not answer as Python does; it was not written."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared, and how far apart the answers were.
+
+    Attributes
+    ----------
+    rows : int
+    thresholds : int
+        Distinct thresholds of trees, each replayed with both of its float32 neighbours.
+    largest_difference : float
+    labels_differ : int
+    tolerance : float
+    """
+
+    rows: int
+    thresholds: int
+    largest_difference: float
+    labels_differ: int
+    tolerance: float
+
+
+def adversarial_rows(
+    columns: Sequence[Column],
+    thresholds: Mapping[int, np.ndarray],
+    texts: Mapping[int, Sequence[str]],
+    *,
+    extreme: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Rows that hold every threshold with its float32 neighbours, missing and unseen values, and infinities.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    thresholds : mapping from column index to ndarray
+    texts : mapping from column index to texts
+        Of the columns that are read as text.
+    extreme : bool
+        Whether NaN, infinities and the largest numbers are among them.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Each column is shuffled by itself, so that rows mix what columns hold.
+    """
+    rng = np.random.default_rng(seed)
+    pools = [_candidates(column, thresholds.get(i), texts.get(i), rng) for i, column in enumerate(columns)]
+    n_rows = max(_N_PLAIN, *(len(pool) for pool, _ in pools))
+    made = {}
+    for column, (pool, extremes) in zip(columns, pools, strict=True):
+        filled = np.concatenate([pool, rng.choice(pool, n_rows - len(pool))])
+        cells = rng.permutation(filled)
+        if extreme and len(extremes):
+            # The first half stays plain: where everything is extreme, few leaves are reached.
+            struck = (rng.random(n_rows) < _EXTREME) & (np.arange(n_rows) >= n_rows // 2)
+            cells = np.where(struck, rng.choice(extremes, n_rows), cells)
+        made[column.name] = cells
+    return pd.DataFrame(made)
+
+
+def _candidates(column: Column, thresholds: Any, texts: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    if texts is not None or column.kind == "category":
+        known = list(column.categories if texts is None else texts)
+        numeric = bool(known) and not isinstance(known[0], str)
+        missing: list[Any] = [np.nan, -12345.0] if numeric else [None, _UNKNOWN]
+        pool = np.empty(len(known) + 2, dtype=object)
+        pool[:] = [*known, *missing]
+        return pool, pool[:0]
+    if column.kind == "boolean":
+        return np.array([0.0, 1.0]), np.array([np.nan])
+    extremes = np.array([np.nan, np.inf, -np.inf, 3.4028235e38, -3.4028235e38, 0.0, 1e-36, -1e-36])
+    if thresholds is None or not len(thresholds):
+        if column.kind == "integer":
+            return np.arange(-8, 64), extremes[:0]
+        return rng.normal(scale=2, size=_N_PLAIN).astype(np.float32).astype(float), extremes
+    near = thresholds.astype(np.float32)
+    with np.errstate(over="ignore"):
+        sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
+    return np.unique(np.concatenate([near, *sides])).astype(float), extremes
+
+
+def prove(model: FittedModel, predictor: OnnxPredictor, tables: Sequence[pd.DataFrame], n_thresholds: int) -> Proof:
+    """Compare the file's answers with the model's, on every row of every table.
+
+    Parameters
+    ----------
+    model : FittedModel
+    predictor : OnnxPredictor
+        Of the file.
+    tables : sequence of DataFrame
+        Raw columns.
+    n_thresholds : int
+        For the record.
+
+    Returns
+    -------
+    Proof
+
+    Raises
+    ------
+    ParityError
+        If an answer differs by more than ``TOLERANCE``, or a label at all.
+    """
+    worst, n_rows, classify = 0.0, 0, model.classes is not None
+    inputs = [input_name(column) for column in model.encoder.columns]
+    for table in tables:
+        expected, labels = _answers(model, table, classify)
+        asked = table.set_axis(inputs, axis=1)
+        found, found_labels = _answers(predictor, asked, classify)
+        singles = [asked.iloc[i : i + 1] for i in range(min(len(table), N_SINGLE))]
+        alone = [_answers(predictor, row, classify)[0] for row in singles]
+        scale = 1.0 if classify else np.abs(expected) + expected.std(axis=0) + np.finfo(np.float32).tiny
+        for answers in (found, np.concatenate([*alone, found[len(alone) :]])):
+            difference = np.abs(answers - expected) / scale
+            difference = np.where(np.isnan(difference), np.inf, difference)
+            worst = max(worst, float(difference.max(initial=0)))
+            if worst > TOLERANCE:
+                row, output = np.unravel_index(difference.argmax(), difference.shape)
+                name = model.classes[output] if model.classes is not None else int(output)
+                _refuse(table, int(row), name, expected[row, output], answers[row, output])
+        differ = np.flatnonzero(labels != found_labels)
+        if len(differ):
+            _refuse(table, int(differ[0]), "label", labels[differ[0]], found_labels[differ[0]])
+        n_rows += len(table)
+    return Proof(n_rows, n_thresholds, worst, 0, TOLERANCE)
+
+
+def _answers(model: Any, table: pd.DataFrame, classify: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of shape (n_samples, n_columns), and labels (zeros of a regressor)."""
+    if classify:
+        return model.predict_proba(table), np.asarray(model.predict(table))
+    values = np.asarray(model.predict(table), dtype=np.float64)
+    return values.reshape(len(table), -1), np.zeros(len(table))
+
+
+def _refuse(table: pd.DataFrame, row: int, output: Any, expected: Any, found: Any) -> None:
+    cells = {name: table.iloc[row][name] for name in table.columns}
+    raise ParityError(
+        f"The file is not written: on row {row} of the proof it gives {found!r} for {output!r}, Python {expected!r}. "
+        f"The row: {cells}. Please report it, with the versions of the model's library and of onnxruntime."
+    )

@@ -1,0 +1,79 @@
+"""Estimators that were fitted without this library, seen as fitted models of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from tabkd._compat import is_regressor, last_step
+from tabkd.columns import ColumnEncoder
+from tabkd.families import family
+from tabkd.learners import Member
+from tabkd.models import FittedModel, fitted_model
+from tabkd.students import HardLabels
+
+__all__ = ["fitted_model_of"]
+
+
+def fitted_model_of(model: Any, X: Any) -> FittedModel:
+    """The fitted model inside a ``DistilledEstimator``, or one around a plain estimator.
+
+    Parameters
+    ----------
+    model : DistilledEstimator, FittedModel or estimator
+    X : table or None
+        As :func:`tabkd.columns.as_table` gives it.
+
+    Returns
+    -------
+    FittedModel
+
+    Raises
+    ------
+    ValueError
+        If a plain estimator reads text columns and there is no table to learn their texts from.
+    """
+    if isinstance(model, FittedModel):
+        return model
+    check_is_fitted(model)
+    if hasattr(model, "student_"):
+        return model.student_
+    model = getattr(model, "best_estimator_", model)
+    if family(last_step(model)) == "lightgbm" and last_step(model).booster_.pandas_categorical:
+        raise ValueError(
+            "LightGBM was fitted on pandas categories, whose codes no file keeps. Fit it as the student of "
+            "DistilledEstimator, or on codes with categorical_feature=[...]."
+        )
+    texts = _text_positions(last_step(model))
+    if texts and X is None:
+        raise ValueError(f"{type(model).__name__} reads text columns: give some rows, to_onnx(model, path, X=X).")
+    X = _table_like_fit(model) if X is None else X
+    pipeline = isinstance(model, Pipeline)
+    encoding = "table" if pipeline else "catboost" if texts else "ordinal"
+    encoder = ColumnEncoder.fit(X, range(X.shape[1]), encoding, () if pipeline else texts)
+    if encoding == "ordinal" and (named := [c.name for c in encoder.columns if c.kind == "category"]):
+        raise ValueError(
+            f"{type(model).__name__} was fitted on numbers, but columns {named} of X hold text. Give X as fit saw it, "
+            "or train it as the student of DistilledEstimator."
+        )
+    classes = None if is_regressor(model) else np.asarray(model.classes_)
+    steps, last = ([model[:-1]], model[-1]) if pipeline and len(model) > 1 else ([], last_step(model))
+    adapter = HardLabels(last, classes)
+    member = Member(adapter, steps=steps)
+    adapter.link_checked(member.prepared(encoder.transform(X)))
+    return fitted_model(encoder, [member], classes)
+
+
+def _text_positions(model: Any) -> list[int]:
+    return [int(i) for i in model.get_cat_feature_indices()] if family(model) == "catboost" else []
+
+
+def _table_like_fit(model: Any) -> Any:
+    """Random numbers under the names that ``fit`` saw."""
+    names = next((list(getattr(model, n)) for n in ("feature_names_in_", "feature_names_") if hasattr(model, n)), None)
+    numbers = np.random.default_rng(0).normal(size=(100, model.n_features_in_))
+    return numbers if names is None else pd.DataFrame(numbers, columns=names)

@@ -1,0 +1,379 @@
+"""Tree ensembles in a form of our own, between the libraries that fitted them and the ONNX node that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tabkd.export.graph import COMPACT_ML_OPSET, Graph
+
+__all__ = [
+    "Lookup",
+    "Tree",
+    "Trees",
+    "add_trees",
+    "at_most",
+    "below",
+    "linear",
+    "merge",
+    "offset_features",
+    "stack",
+    "with_sets",
+]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree as arrays over its nodes; node 0 is the root.
+
+    Attributes
+    ----------
+    feature : ndarray of int of shape (n_nodes,)
+        Column that the node looks at; -1 at a leaf.
+    threshold : ndarray of float64 of shape (n_nodes,)
+        The node asks ``x <= threshold``, or ``x == threshold`` where ``equal``. For float32 values of ``x`` it is
+        a float32 number already (:func:`at_most`, :func:`below`).
+    equal : ndarray of bool of shape (n_nodes,)
+    yes, no : ndarray of int of shape (n_nodes,)
+        Nodes that follow. Only ``yes`` may name a node that another node names too.
+    missing : ndarray of bool of shape (n_nodes,)
+        Whether NaN follows ``yes``.
+    value : ndarray of float64 of shape (n_nodes, n_outputs)
+        What a leaf adds to the outputs; zeros elsewhere.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    equal: np.ndarray
+    yes: np.ndarray
+    no: np.ndarray
+    missing: np.ndarray
+    value: np.ndarray
+
+    @classmethod
+    def leaf(cls, value: np.ndarray) -> Tree:
+        """A tree that is one leaf."""
+        flags, numbers = np.zeros(1, dtype=bool), np.zeros(1)
+        nodes = np.zeros(1, dtype=np.intp)
+        return cls(nodes - 1, numbers, flags, nodes, nodes, flags, np.asarray(value, dtype=float).reshape(1, -1))
+
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """Leaf values of shape (n_samples, n_outputs), by following the nodes in NumPy."""
+        at, rows = np.zeros(len(X), dtype=np.intp), np.arange(len(X))
+        while len(rows):
+            rows = rows[self.feature[at[rows]] >= 0]
+            node = at[rows]
+            x, t = X[rows, self.feature[node]], self.threshold[node]
+            with np.errstate(invalid="ignore"):
+                yes = np.where(self.equal[node], x == t, x <= t)
+            yes = np.where(np.isnan(x), self.missing[node], yes)
+            at[rows] = np.where(yes, self.yes[node], self.no[node])
+        return self.value[at]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A further column: a number for each text of an input column.
+
+    Attributes
+    ----------
+    column : int
+        Index among the columns of the encoder whose text is looked up.
+    texts : tuple of str
+    numbers : tuple of float
+        float32 values, one per text.
+    default : float
+        For any other text.
+    """
+
+    column: int
+    texts: tuple[str, ...]
+    numbers: tuple[float, ...]
+    default: float
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A sum of trees.
+
+    Attributes
+    ----------
+    trees : list of Tree
+    base : ndarray of float64 of shape (n_outputs,)
+        Added to every row.
+    n_features : int
+        Columns of the matrix that the trees read; columns from there on are ``lookups``.
+    lookups : tuple of Lookup
+    """
+
+    trees: list[Tree]
+    base: np.ndarray
+    n_features: int
+    lookups: tuple[Lookup, ...] = field(default=())
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers per row."""
+        return len(self.base)
+
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """Outputs of shape (n_samples, n_outputs) in float64; ``X`` holds the lookups' columns too."""
+        return self.base + sum((tree.scores(X) for tree in self.trees), np.zeros((len(X), self.n_outputs)))
+
+    def thresholds(self) -> dict[int, np.ndarray]:
+        """The distinct thresholds of every column that is looked at."""
+        pairs = [(tree.feature[inner], tree.threshold[inner]) for tree in self.trees for inner in [tree.feature >= 0]]
+        if not pairs:
+            return {}
+        feature, threshold = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        return {int(column): np.unique(threshold[feature == column]) for column in np.unique(feature)}
+
+
+def at_most(threshold: np.ndarray) -> np.ndarray:
+    """Thresholds of ``x <= threshold`` rounded down to float32: the same answer for every float32 ``x``."""
+    exact = np.asarray(threshold, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float32)
+    rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    return rounded.astype(np.float64)
+
+
+def below(threshold: np.ndarray) -> np.ndarray:
+    """Thresholds of ``x < threshold`` as those of ``x <= threshold``, for float32 ``x``."""
+    exact = np.asarray(threshold, dtype=np.float64)
+    rounded = at_most(exact)
+    return np.where(rounded == exact, np.nextafter(rounded.astype(np.float32), np.float32(-np.inf)), rounded)
+
+
+def linear(trees: Trees, weights: ArrayLike, offset: ArrayLike) -> Trees:
+    """The same trees with outputs ``outputs @ weights + offset``."""
+    weights = np.asarray(weights, dtype=float)
+    moved = [replace(tree, value=tree.value @ weights) for tree in trees.trees]
+    return replace(trees, trees=moved, base=trees.base @ weights + np.asarray(offset, dtype=float))
+
+
+def stack(parts: Sequence[Trees]) -> Trees:
+    """Ensembles on one matrix side by side: each gives the outputs of its own."""
+    widths = np.cumsum([0, *(part.n_outputs for part in parts)])
+    places, nothing = np.eye(widths[-1]), np.zeros(widths[-1])
+    return _sum([linear(part, places[a:b], nothing) for part, a, b in zip(parts, widths, widths[1:], strict=False)])
+
+
+def offset_features(trees: Trees, positions: np.ndarray, n_features: int) -> Trees:
+    """The same trees on a wider matrix, whose columns ``positions`` are those that they were fitted on."""
+    places = np.concatenate([positions, n_features + np.arange(len(trees.lookups))]).astype(np.intp)
+    moved = [replace(t, feature=np.where(t.feature < 0, -1, places[np.maximum(t.feature, 0)])) for t in trees.trees]
+    lookups = tuple(replace(lookup, column=int(positions[lookup.column])) for lookup in trees.lookups)
+    return replace(trees, trees=moved, n_features=n_features, lookups=lookups)
+
+
+def merge(parts: Sequence[Trees]) -> Trees:
+    """The mean of several ensembles on one matrix, as one sum of trees."""
+    if len(parts) == 1:
+        return parts[0]
+    return _sum([linear(part, np.eye(part.n_outputs) / len(parts), np.zeros(part.n_outputs)) for part in parts])
+
+
+def _sum(parts: Sequence[Trees]) -> Trees:
+    trees: list[Tree] = []
+    lookups: list[Lookup] = []
+    n_features = parts[0].n_features
+    for part in parts:
+        lookups += [one for one in part.lookups if one not in lookups]
+        known = [n_features + lookups.index(one) for one in part.lookups]
+        columns = np.concatenate([np.arange(n_features), np.array(known, dtype=np.intp)])
+        for tree in part.trees:
+            feature = np.where(tree.feature < 0, -1, columns[np.maximum(tree.feature, 0)])
+            trees.append(replace(tree, feature=feature))
+    base = np.sum([part.base for part in parts], axis=0)
+    return Trees(trees, base, n_features, tuple(lookups))
+
+
+#: No category is called so.
+_NOTHING = -3e38
+
+
+def with_sets(tree: Tree, sets: Mapping[int, np.ndarray]) -> Tree:
+    """Nodes that ask whether a value is in a set, as chains of nodes that ask for one member each.
+
+    Parameters
+    ----------
+    tree : Tree
+        Members of a node's set follow its ``yes``, everything else its ``no``.
+    sets : mapping from node to members
+
+    Returns
+    -------
+    Tree
+    """
+    arrays = {name: getattr(tree, name).copy() for name in vars(tree)}
+    size = len(tree.feature)
+    added: list[tuple[int, float, int]] = []  # node of the set, member, node that follows a no
+    for node, members in sets.items():
+        arrays["equal"][node] = True
+        arrays["threshold"][node] = members[0] if len(members) else _NOTHING
+        chain = size + len(added) + np.arange(len(members) - 1)
+        if len(chain):
+            arrays["no"][node] = chain[0]
+        added += [(node, m, n) for m, n in zip(members[1:], [*chain[1:], tree.no[node]], strict=False)]
+    if not added:
+        return Tree(**arrays)
+    nodes, member, follows = (np.array(part) for part in zip(*added, strict=True))
+    more = {name: values[nodes] for name, values in arrays.items()}
+    more |= {"threshold": member.astype(float), "no": follows}
+    return Tree(**{name: np.concatenate([values, more[name]]) for name, values in arrays.items()})
+
+
+def add_trees(graph: Graph, features: str, trees: Trees) -> str:
+    """Append a sum of trees; returns its value of shape (n_samples, n_outputs).
+
+    Parameters
+    ----------
+    graph : Graph
+        A compact one takes newer or plainer operators that need fewer bytes.
+    features : str
+        The matrix, lookups included.
+    trees : Trees
+
+    Returns
+    -------
+    str
+    """
+    parts = [tree for tree in trees.trees if len(tree.feature) > 1]
+    base = trees.base + sum(
+        (tree.value[0] for tree in trees.trees if len(tree.feature) == 1), np.zeros(trees.n_outputs)
+    )
+    if graph.compact and parts:
+        levels = [_levels(tree) for tree in parts]
+        if all(level is not None for level in levels):
+            return _add_oblivious(graph, features, [level for level in levels if level is not None], base)
+    if (graph.compact or graph.dtype is np.float64) and parts:
+        return _add_ensemble(graph, features, parts, base)
+    return _add_regressor(graph, features, parts or [Tree.leaf(np.zeros(trees.n_outputs))], base)
+
+
+def _joined(parts: Sequence[Tree]) -> Tree:
+    """Nodes of several trees one after the other; what follows them still counts within each tree."""
+    return Tree(*(np.concatenate([getattr(tree, part.name) for tree in parts]) for part in fields(Tree)))
+
+
+def _add_regressor(graph: Graph, features: str, parts: Sequence[Tree], base: np.ndarray) -> str:
+    """The operator that every runtime knows, in float32."""
+    tree, sizes = _joined(parts), np.array([len(part.feature) for part in parts])
+    leaf, owner = tree.feature < 0, np.repeat(np.arange(len(sizes)), sizes)
+    ids = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    # A leaf names the outputs that it adds to: at least one, and not those it adds nothing to.
+    node, output = np.nonzero(leaf[:, None] & ((tree.value != 0) | (np.arange(len(base)) == 0)))
+    integers = {
+        "nodes_treeids": owner,
+        "nodes_nodeids": ids,
+        "nodes_featureids": np.maximum(tree.feature, 0),
+        "nodes_truenodeids": np.where(leaf, 0, tree.yes),
+        "nodes_falsenodeids": np.where(leaf, 0, tree.no),
+        "target_treeids": owner[node],
+        "target_nodeids": ids[node],
+        "target_ids": output,
+    }
+    if (missing := tree.missing & ~leaf).any():
+        integers["nodes_missing_value_tracks_true"] = missing.astype(int)
+    numbers = {
+        "nodes_values": np.where(leaf, 0, tree.threshold),
+        "target_weights": tree.value[node, output],
+        "base_values": base,
+    }
+    return graph.add(
+        "TreeEnsembleRegressor",
+        features,
+        domain="ai.onnx.ml",
+        n_targets=len(base),
+        nodes_modes=np.select([leaf, tree.equal], ["LEAF", "BRANCH_EQ"], "BRANCH_LEQ").tolist(),
+        **{name: values.tolist() for name, values in integers.items()},
+        **{name: values.astype(np.float32).tolist() for name, values in numbers.items()},
+    )
+
+
+def _add_ensemble(graph: Graph, features: str, parts: Sequence[Tree], base: np.ndarray) -> str:
+    """The operator of ai.onnx.ml 5: leaves are no nodes, and numbers may be float64; a leaf has one output."""
+    single = [(tree, k) for tree in parts for k in np.flatnonzero((tree.value != 0).any(axis=0))]
+    sizes = [int((tree.feature >= 0).sum()) for tree, _ in single]
+    tree, roots = _joined([tree for tree, _ in single]), np.cumsum([0, *sizes])[:-1]
+    leaf, counts = tree.feature < 0, [len(part.feature) for part, _ in single]
+    shift = np.repeat(np.cumsum([0, *counts])[:-1], counts)
+    place = np.where(leaf, np.cumsum(leaf), np.cumsum(~leaf)) - 1
+    follow = {side: (getattr(tree, side) + shift)[~leaf] for side in ("yes", "no")}
+    output = np.repeat([k for _, k in single], counts)
+    integers = {
+        "tree_roots": roots,
+        "nodes_featureids": tree.feature[~leaf],
+        "nodes_truenodeids": place[follow["yes"]],
+        "nodes_trueleafs": leaf[follow["yes"]].astype(int),
+        "nodes_falsenodeids": place[follow["no"]],
+        "nodes_falseleafs": leaf[follow["no"]].astype(int),
+        "leaf_targetids": output[leaf],
+    }
+    if tree.missing[~leaf].any():
+        integers["nodes_missing_value_tracks_true"] = tree.missing[~leaf].astype(int)
+    values = tree.value[np.arange(len(leaf)), output][leaf]
+    graph.opsets["ai.onnx.ml"] = COMPACT_ML_OPSET
+    scores = graph.add(
+        "TreeEnsemble",
+        features,
+        domain="ai.onnx.ml",
+        n_targets=len(base),
+        nodes_modes=graph.tensor(np.where(tree.equal[~leaf], 4, 0).astype(np.uint8)),
+        nodes_splits=graph.tensor(tree.threshold[~leaf].astype(graph.dtype)),
+        leaf_weights=graph.tensor(values.astype(graph.dtype)),
+        **{name: numbers.tolist() for name, numbers in integers.items()},
+    )
+    return graph.add("Add", scores, graph.constant(base))
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """An oblivious tree: one question per level, and the leaves in the order of the answers as bits."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    missing: np.ndarray
+    value: np.ndarray
+
+
+def _levels(tree: Tree) -> _Levels | None:
+    """The questions of a tree that asks the same one on a whole level, as CatBoost's do; None of any other."""
+    at, asked = np.zeros(1, dtype=np.intp), []
+    while (tree.feature[at] >= 0).all():
+        first = at[0]
+        same = (tree.feature[at] == tree.feature[first]) & (tree.threshold[at] == tree.threshold[first])
+        if tree.equal[at].any() or not (same & (tree.missing[at] == tree.missing[first])).all():
+            return None
+        asked.append(first)
+        at = np.concatenate([tree.yes[at], tree.no[at]])
+    if (tree.feature[at] >= 0).any():
+        return None
+    return _Levels(tree.feature[asked], tree.threshold[asked], tree.missing[asked], tree.value[at])
+
+
+def _add_oblivious(graph: Graph, features: str, trees: Sequence[_Levels], base: np.ndarray) -> str:
+    """Oblivious trees as comparisons, an index of bits and a table of leaves: operators of every runtime."""
+    depth = max(len(tree.feature) for tree in trees)
+    n_leaves = 2**depth
+    feature, threshold = np.zeros((len(trees), depth), dtype=np.int64), np.full((len(trees), depth), np.inf)
+    kept_right, value = np.zeros((len(trees), depth), dtype=bool), np.zeros((len(trees), n_leaves, len(base)))
+    for k, tree in enumerate(trees):
+        level = slice(0, len(tree.feature))
+        feature[k, level], threshold[k, level], kept_right[k, level] = tree.feature, tree.threshold, ~tree.missing
+        value[k, : len(tree.value)] = tree.value
+    asked = graph.columns(features, feature.ravel())
+    bits = graph.add("Greater", asked, graph.constant(threshold.ravel()))
+    if kept_right.any():
+        strays = graph.add("And", graph.add("IsNaN", asked), graph.constant(kept_right.ravel()))
+        bits = graph.add("Or", bits, strays)
+    bits = graph.add("Reshape", graph.add("Cast", bits, to=graph.float_type), graph.constant([-1, len(trees), depth]))
+    index = graph.add("MatMul", bits, graph.constant(2.0 ** np.arange(depth)))
+    index = graph.add("Add", graph.add("Cast", index, to=7), graph.constant(n_leaves * np.arange(len(trees))))
+    leaves = graph.add("Gather", graph.constant(value.reshape(-1, len(base))), index, axis=0)
+    total = graph.add("ReduceSum", leaves, graph.constant([1]), keepdims=0)
+    return graph.add("Add", total, graph.constant(base))

@@ -1,0 +1,219 @@
+"""``to_onnx``: build the graph, prove it, write the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabkd.columns import ColumnEncoder, as_table
+from tabkd.export.graph import Graph
+from tabkd.export.head import add_outputs
+from tabkd.export.inputs import Inputs
+from tabkd.export.models import Texts, add_scores, scoring_trees
+from tabkd.export.parity import Proof, adversarial_rows, prove
+from tabkd.export.pipelines import add_prepared
+from tabkd.export.plain import fitted_model_of
+from tabkd.export.trees import Trees, add_trees, merge, offset_features
+from tabkd.families import family
+from tabkd.files import replacing
+from tabkd.models import FittedModel
+from tabkd.runtime import METADATA, OnnxPredictor
+
+__all__ = ["to_onnx", "tree_thresholds"]
+
+FORMAT = 1
+_PRECISIONS: dict[str, type] = {"float32": np.float32, "float64": np.float64}
+
+
+def to_onnx(
+    model: Any,
+    path: str | Path,
+    *,
+    X: Any = None,
+    inputs: str = "columns",
+    precision: str = "float32",
+    compact: bool = False,
+) -> Path:
+    """Write a fitted model as one ONNX file that answers exactly as Python does.
+
+    Before anything is written, the file's answers are compared with Python's on ``X`` and on rows made to find
+    differences: every threshold of every tree with both of its float32 neighbours, NaN, infinities, missing and
+    unseen categories, many rows at once and one by one. The proof stands in the file.
+
+    Parameters
+    ----------
+    model : DistilledEstimator, its ``student_``, or a plain estimator
+        Fitted. Plain are LightGBM, XGBoost, CatBoost and scikit-learn estimators and pipelines.
+    path : str or Path
+    X : table of shape (n_samples, n_features), optional
+        Rows to replay too. A plain estimator that reads text columns needs some, for their names and texts.
+    inputs : {"columns", "matrix"}
+        One typed ``[N, 1]`` input per column under its own name, or one float32 ``[N, F]`` input ``features`` in which
+        a category is its code: faster for callers who have a matrix.
+    precision : {"float32", "float64"}
+        What is computed and answered in; ``"float64"`` needs onnxruntime 1.24 for trees.
+    compact : bool
+        Fewer bytes: CatBoost's oblivious trees become plain tensor operations, which any runtime knows, other trees an
+        operator that onnxruntime runs rightly from 1.24 on.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If the model has a part that cannot be exported exactly, or the answers differ (``ParityError``).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lightgbm import LGBMClassifier
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from tabkd.export import to_onnx
+    >>> from tabkd.runtime import OnnxPredictor
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> model = LGBMClassifier(n_estimators=10, verbose=-1).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = to_onnx(model, Path(folder) / "model.onnx", X=X)
+    ...     OnnxPredictor(path).predict(X[:3]).tolist()
+    [0, 0, 0]
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: the folder {path.parent} does not exist. Make it first.")
+    if inputs not in ("columns", "matrix"):
+        raise ValueError(f'inputs must be "columns" or "matrix", got {inputs!r}.')
+    if precision not in _PRECISIONS:
+        raise ValueError(f'precision must be "float32" or "float64", got {precision!r}.')
+    given = None if X is None else as_table(X)
+    fitted = fitted_model_of(model, given)
+    graph = Graph(_PRECISIONS[precision], compact=compact)
+    columns = Inputs(graph, fitted.encoder, inputs)
+    parts = _member_trees(fitted)
+    _add_model(graph, fitted, columns, parts)
+    outputs = [info.name for info in graph.outputs]
+    described: dict[str, Any] = {
+        "format": FORMAT,
+        "task": "regression" if fitted.classes is None else "classification",
+        "inputs": inputs,
+        "columns": columns.described,
+        "outputs": outputs,
+        "versions": _versions(fitted),
+        "opsets": dict(graph.opsets),
+        "sha256": hashlib.sha256(graph.model({}).SerializeToString(deterministic=True)).hexdigest(),
+    }
+    if fitted.classes is not None:
+        described |= {"classes": fitted.classes.tolist(), "threshold": fitted.threshold}
+    unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
+    proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, _thresholds(fitted, parts))
+    described["proof"] = asdict(proof)
+    with replacing(path) as temporary:
+        temporary.write_bytes(graph.model({METADATA: json.dumps(described, ensure_ascii=False)}).SerializeToString())
+    return path
+
+
+def tree_thresholds(model: FittedModel) -> dict[int, np.ndarray]:
+    """The distinct thresholds of a model's trees, by column of its encoder."""
+    return _thresholds(model, _member_trees(model))
+
+
+def _member_trees(model: FittedModel) -> list[Trees | None]:
+    """Each member as a sum of trees on the encoded matrix; None where it is none."""
+    width = len(model.encoder.sources)
+    texts = {i: ["", *c.categories] for i, c in enumerate(model.encoder.columns) if c.name in model.encoder.as_text}
+    return [_trees_of(member, width, texts) for member in model.members]
+
+
+def _thresholds(model: FittedModel, parts: Sequence[Trees | None]) -> dict[int, np.ndarray]:
+    sources = model.encoder.sources
+    by_column: dict[int, list[np.ndarray]] = {}
+    for part in parts:
+        for feature, values in ({} if part is None else part.thresholds()).items():
+            if feature < len(sources):
+                by_column.setdefault(sources[feature], []).append(values)
+    return {column: np.unique(np.concatenate(values)) for column, values in by_column.items()}
+
+
+def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence[Trees | None]) -> None:
+    """Append the whole model."""
+    encoder = model.encoder
+    width, trees = len(encoder.sources), [part for part in parts if part is not None]
+    if len(trees) == len(parts):
+        merged = merge(trees)
+        texts = [i for i, column in enumerate(encoder.columns) if column.name in encoder.as_text]
+        features = inputs.features(merged.lookups, skipped=texts)
+        scores = add_trees(graph, features, _without(merged, np.setdiff1d(np.arange(width), texts)))
+        add_outputs(graph, model, scores, merged.n_outputs)
+        return
+    widths = [width if member.support is None else len(member.support) for member in model.members]
+    scored = [
+        add_scores(graph, member.adapter, add_prepared(inputs, member), n_features)
+        for member, n_features in zip(model.members, widths, strict=True)
+    ]
+    add_outputs(graph, model, graph.mean(scored), _n_outputs(model))
+
+
+def _trees_of(member: Any, n_features: int, texts: Texts) -> Trees | None:
+    if member.steps:
+        return None
+    support = np.arange(n_features) if member.support is None else member.support
+    known = {k: texts[i] for k, i in enumerate(support.tolist()) if i in texts}
+    trees = scoring_trees(member.adapter, len(support), known)
+    return None if trees is None else offset_features(trees, support, n_features)
+
+
+def _without(trees: Trees, kept: np.ndarray) -> Trees:
+    """The trees on the columns ``kept`` and the lookups alone."""
+    if len(kept) == trees.n_features:
+        return trees
+    places = np.searchsorted(kept, np.arange(trees.n_features))
+    return offset_features(trees, places, len(kept))
+
+
+def _n_outputs(model: FittedModel) -> int:
+    if model.classes is not None:
+        return len(model.classes)
+    estimator = model.members[0].adapter.estimator
+    return int(getattr(estimator, "n_outputs_", 1))
+
+
+def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds: dict[int, np.ndarray]) -> Proof:
+    """Replay the rows given, and those made to find differences; extreme ones where the model takes them at all."""
+    encoder = model.encoder
+    texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
+    tables = [] if given is None else [_frame(encoder, encoder.pick(given))]
+    adversarial = adversarial_rows(encoder.columns, thresholds, texts, extreme=bool(thresholds))
+    try:
+        with np.errstate(all="ignore"):
+            model.predict(adversarial)
+    except ValueError:  # it refuses what is not finite, or what it has not seen
+        adversarial = adversarial_rows(encoder.columns, thresholds, texts, extreme=False)
+    tables.append(adversarial)
+    return prove(model, predictor, tables, sum(len(values) for values in thresholds.values()))
+
+
+def _frame(encoder: ColumnEncoder, table: Any) -> pd.DataFrame:
+    frame = pd.DataFrame(table)
+    return frame.set_axis([column.name for column in encoder.columns], axis=1)
+
+
+def _versions(model: FittedModel) -> dict[str, str]:
+    libraries = {family(member.adapter.estimator) for member in model.members}
+    names = ["tabkd", "onnx", "scikit-learn", *sorted(libraries - {"sklearn"})]
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
