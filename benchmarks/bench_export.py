@@ -57,7 +57,10 @@ def families(n: int) -> dict[str, tuple[Any, Any]]:
         "decision tree": (DecisionTreeClassifier(max_depth=8), DecisionTreeRegressor(max_depth=8)),
         "random forest": (RandomForestClassifier(n // 4, max_depth=8), RandomForestRegressor(n // 4, max_depth=8)),
         "extra trees": (ExtraTreesClassifier(n // 4, max_depth=8), ExtraTreesRegressor(n // 4, max_depth=8)),
-        "gradient boosting": (GradientBoostingClassifier(n_estimators=n // 4), GradientBoostingRegressor(n_estimators=n // 4)),
+        "gradient boosting": (
+            GradientBoostingClassifier(n_estimators=n // 4),
+            GradientBoostingRegressor(n_estimators=n // 4),
+        ),
         "hist gradient boosting": (
             HistGradientBoostingClassifier(max_iter=n, early_stopping=False),
             HistGradientBoostingRegressor(max_iter=n, early_stopping=False),

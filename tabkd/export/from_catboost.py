@@ -57,12 +57,12 @@ def read_catboost(estimator: Any, n_features: int, texts: Mapping[int, Sequence[
         If a split combines several columns, or reads text features or embeddings.
     """
     texts = {} if texts is None else texts
+    for kind in ("text", "embedding"):
+        if found := getattr(estimator, f"get_{kind}_feature_indices")():
+            names = [estimator.feature_names_[i] for i in found]
+            raise ValueError(f"CatBoost's {kind} features {names} cannot be exported. Leave them out.")
     model = _json(estimator, n_features, texts)
     info = model["features_info"]
-    for kind in ("text_features", "embedding_features"):
-        if info.get(kind):
-            names = [feature["feature_name"] for feature in info[kind]]
-            raise ValueError(f"CatBoost's {kind.replace('_', ' ')} {names} cannot be exported. Leave them out.")
     hashes = {entry["value"]: int(entry["hash"]) for entry in info.get("cat_features_hash", [])}
     lookups: list[Lookup] = []
     splits = _splits(model, n_features, texts, hashes, lookups)

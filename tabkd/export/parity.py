@@ -109,7 +109,8 @@ def _candidates(column: Column, thresholds: Any, texts: Any, rng: np.random.Gene
     near = thresholds.astype(np.float32)
     with np.errstate(over="ignore"):
         sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
-    return np.unique(np.concatenate([near, *sides])).astype(float), extremes
+    pool = np.unique(np.concatenate([near, *sides])).astype(float)
+    return pool[np.isfinite(pool)], extremes
 
 
 def prove(model: FittedModel, predictor: OnnxPredictor, tables: Sequence[pd.DataFrame], n_thresholds: int) -> Proof:
