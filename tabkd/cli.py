@@ -1,4 +1,4 @@
-"""The command line: ``tabkd demo``, ``tabkd fit`` and ``tabkd predict``.
+"""The command line: ``tabkd demo``, ``fit``, ``predict``, ``export`` and ``inspect``.
 
 What is heavy to import is imported inside the commands, so that ``tabkd --help`` answers at once.
 """
@@ -6,14 +6,14 @@ What is heavy to import is imported inside the commands, so that ``tabkd --help`
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from tabkd.cli_errors import bad_input, reported
+from tabkd.cli_export import export, inspect, predict_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in a folder.")] = False,
 ) -> None:
     """Distil a tumour classifier from 30 measurements into one that needs 10; takes seconds."""
-    with _reported():
+    with reported():
         from sklearn.datasets import load_breast_cancer
 
         from tabkd.competition import plan_columns, read_target
@@ -138,7 +138,7 @@ def fit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in a folder.")] = False,
 ) -> None:
     """Train teacher, student and the student's control on a table, and write what a competition needs."""
-    with _reported():
+    with reported():
         from tabkd.results import prepare_folder
 
         settings = Settings("fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs)
@@ -161,33 +161,27 @@ def fit(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder that tabkd fit wrote.")],
+    model: Annotated[Path, typer.Argument(help="Folder that tabkd fit wrote, or .onnx file of tabkd export.")],
     test: Annotated[Path, typer.Argument(help="Table to predict: CSV (also compressed) or Parquet.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: CSV or Parquet, by its suffix.")],
     proba: Annotated[bool, typer.Option("--proba", help="Probabilities instead of labels.")] = False,
+    id: Annotated[str | None, typer.Option("--id", help="Column that names the rows.  [default: that of fit]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Predict a table with a saved student; only the student's columns are needed."""
-    with _reported():
-        from tabkd.files import InputError, read_table, write_table
-        from tabkd.results import load_model, load_summary
-        from tabkd.submission import answers_of, prediction_table
+    with reported():
+        from tabkd.files import InputError, write_table
 
         if out.exists() and (not overwrite or out.samefile(test)):
             raise InputError(f"{out} exists. Give another name" + ("." if overwrite else ", or --overwrite."))
-        summary, fitted = load_summary(model), load_model(model)
-        if proba and summary["labels"] is None:
-            raise InputError("--proba needs a classification model, but this one is a regression. Leave it out.")
-        name = summary["id"]
-        frame = read_table(test, text=[*summary["text_columns"], *([name] if name else [])])
-        missing = [column for column in summary["student_columns"] if column not in frame]
-        if missing:
-            raise InputError(f"{test} lacks columns that the student needs: {missing}.")
-        with _bad_input():
-            answers = answers_of(fitted, frame)
-        ids = frame.get(name)
-        write_table(prediction_table(ids, summary["target"], answers, proba=proba), out)
-        typer.echo(f"Wrote {len(frame)} rows to {out}.")
+        predicted = predict_file if model.suffix.lower() == ".onnx" else _predict_folder
+        table = predicted(model, test, id=id, proba=proba)
+        write_table(table, out)
+        typer.echo(f"Wrote {len(table)} rows to {out}.")
+
+
+app.command()(export)
+app.command()(inspect)
 
 
 def main() -> None:
@@ -275,7 +269,7 @@ def _fit(tables: Tables, settings: Settings, out: Path) -> None:
     groups = None if tables.groups is None else row_groups(train[tables.groups])
     weight = None if tables.weight is None else row_weights(train[tables.weight])
     metric = read_metric(settings.metric, regression=target.regression, labels=target.coded_labels)
-    with _bad_input():
+    with bad_input():
         rows = read_rows(train[plan.features], target.y, weight, groups, regression=target.regression)
     check_metric(metric, rows.targets)
     if tables.sample is not None and tables.test is not None:
@@ -283,7 +277,7 @@ def _fit(tables: Tables, settings: Settings, out: Path) -> None:
         submission(tables.sample, tables.test.get(plan.id), target.name, blank)  # refused now, not after the fit
     model = _estimator(tables, settings, metric)
     _announce(tables, settings)
-    with _bad_input():
+    with bad_input():
         model.fit(train[plan.features], target.y, sample_weight=weight, groups=groups)
     scores = scores_of(model, metric, rows.targets, groups, settings.seed)
     if metric.own:
@@ -347,6 +341,26 @@ def _submission(model: Any, tables: Tables, of_labels: bool) -> pd.DataFrame:
     return submission(tables.sample, ids, tables.target.name, answers)
 
 
+def _predict_folder(folder: Path, test: Path, *, id: str | None, proba: bool) -> pd.DataFrame:
+    from tabkd.files import InputError, near, read_table
+    from tabkd.results import load_model, load_summary
+    from tabkd.submission import answers_of, prediction_table
+
+    summary, fitted = load_summary(folder), load_model(folder)
+    if proba and summary["labels"] is None:
+        raise InputError("--proba needs a classification model, but this one is a regression. Leave it out.")
+    name = id or summary["id"]
+    frame = read_table(test, text=[*summary["text_columns"], *([name] if name else [])])
+    if id is not None and id not in frame:
+        raise InputError(f"--id {id} is not among the columns of {test}.{near(id, frame)}")
+    missing = [column for column in summary["student_columns"] if column not in frame]
+    if missing:
+        raise InputError(f"{test} lacks columns that the student needs: {missing}.")
+    with bad_input():
+        answers = answers_of(fitted, frame)
+    return prediction_table(frame.get(name), summary["target"], answers, proba=proba)
+
+
 def _announce(tables: Tables, settings: Settings) -> None:
     """Say what is about to be fitted to what."""
     target, plan = tables.target, tables.plan
@@ -356,39 +370,3 @@ def _announce(tables: Tables, settings: Settings) -> None:
     typer.echo(f"student   {settings.student} on {len(plan.student)} columns{also}")
     for name, why in plan.dropped.items():
         typer.echo(f"dropped   {name}: {why}")
-
-
-# ---------------------------------------------------------------- errors
-
-
-@contextmanager
-def _bad_input() -> Iterator[None]:
-    """What the estimator refuses is the user's to mend."""
-    from tabkd.files import InputError
-
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise InputError(str(error)) from error
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Turn errors of the user's into one line and exit code 2, and warnings into a line each."""
-    from tabkd.files import InputError
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        except InputError as error:
-            typer.echo(f"error: {_one_line(error)}", err=True)
-            raise typer.Exit(2) from error
-        finally:
-            for message in dict.fromkeys(_one_line(warning.message) for warning in caught):
-                typer.echo(f"warning: {message}", err=True)
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())

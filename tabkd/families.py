@@ -382,6 +382,8 @@ def named(X: Any, estimator: Any) -> Any:
     if kind == "lightgbm" and isinstance(X, np.ndarray):
         # LightGBM 4.6 gives arrays such names in fit, and then warns in predict that they have none.
         return pd.DataFrame(X, columns=[f"Column_{i}" for i in range(X.shape[1])], copy=False)
+    if kind == "sklearn":
+        return _writable(X)
     if kind not in ("lightgbm", "xgboost") or not isinstance(X, pd.DataFrame):
         return X
     names = [str(name) for name in X.columns]
@@ -395,6 +397,13 @@ def named(X: Any, estimator: Any) -> Any:
             clean[i] += "_"
         taken.add(clean[i])
     return X.set_axis(clean, axis=1)
+
+
+def _writable(X: Any) -> Any:
+    """A frame that scikit-learn's trees accept: where values are missing they refuse pandas 3's read-only arrays."""
+    if not isinstance(X, pd.DataFrame) or X.to_numpy().flags.writeable or not X.isna().to_numpy().any():
+        return X
+    return pd.DataFrame({name: X[name] for name in X}, copy=False)  # columns apart, so that an array is a copy
 
 
 _FORBIDDEN = frozenset('[]{}<>,:"')

@@ -26,6 +26,8 @@ _ZERO_DECIMALS = re.compile(r"\.0+$")
 _UNKNOWN, _MISSING, _FIRST_CATEGORY = 0, 1, 2
 #: Releases of onnxruntime that load a file and answer wrongly.
 _WRONG_RELEASES = {"1.26.0": "the probabilities of forests"}
+#: From this opset of ai.onnx.ml on trees are another operator, which onnxruntime runs rightly from this release on.
+_ENSEMBLE_OPSET, _ENSEMBLE_RELEASE = 5, (1, 24)
 #: How onnxruntime says that a file is newer than itself.
 _TOO_OLD = re.compile(
     r"Opset \d+ is under development|Unsupported model IR version: \d+|No Op registered for \S+ with \S+ of \d+"
@@ -229,10 +231,7 @@ class OnnxPredictor:
             return onnxruntime.InferenceSession(source, options, providers=asked)
         except Exception as error:  # its classes have no base of their own
             if newer := _TOO_OLD.search(str(error)):
-                raise ValueError(
-                    f"{self._name} needs a newer onnxruntime than {onnxruntime.__version__} ({newer[0]}). "
-                    "Install one, or export the model without compact and in float32."
-                ) from error
+                raise self._too_new(newer[0]) from error
             raise ValueError(
                 f"{self._name} is no ONNX file, or a damaged one: {str(error).rpartition(' : ')[2].strip()} "
                 "Export it again."
@@ -264,7 +263,20 @@ class OnnxPredictor:
             raise ValueError(f"{self._name}: its metadata are damaged ({error}). Export the model again.") from error
         if described["format"] > _FORMAT:
             raise ValueError(f"{self._name} was written by a newer tabkd. Take the runtime.py of that one.")
+        ensemble = described.get("opsets", {}).get("ai.onnx.ml", 0) >= _ENSEMBLE_OPSET
+        if ensemble and _release() < _ENSEMBLE_RELEASE:
+            raise self._too_new(
+                "its trees are of ai.onnx.ml 5, which older releases than 1.24 load and may run wrongly"
+            )
         return described
+
+    def _too_new(self, why: str) -> ValueError:
+        import onnxruntime
+
+        return ValueError(
+            f"{self._name} needs a newer onnxruntime than {onnxruntime.__version__} ({why}). "
+            "Install one, or export the model without compact and in float32."
+        )
 
     def _exact(self, labels: np.ndarray) -> np.ndarray:
         """Labels as they were in training: a tensor of labels that are floats holds them rounded."""
@@ -425,6 +437,12 @@ class _Column:
 
     def _code_of_number(self, number: float) -> int:
         return _MISSING if number != number else self.codes.get(number, _UNKNOWN)
+
+
+def _release() -> tuple[int, ...]:
+    import onnxruntime
+
+    return tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
 
 
 def _is_missing(value: Any) -> bool:

@@ -121,7 +121,8 @@ class WeightedRows(HardLabels):
         labelled = None if valid is None else (valid[0], valid[1].labels, valid[1].weight)
         self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight, labelled))
         watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
-        fit_stopping_early(self.estimator, *self._copies(X, targets, class_weight), watched)
+        X_copies, y, weight = self._copies(X, targets, class_weight)
+        fit_stopping_early(self.estimator, named(X_copies, self.estimator), y, weight, watched)
         return self.link_checked(X)
 
     @staticmethod

@@ -115,8 +115,9 @@ def test_file_answers_as_a_regressor_does(table, noise, tmp_path, student, outpu
 
 
 @pytest.mark.parametrize("labels", [["no", "yes"], [3, 7], [False, True], [1.0, 2.0]], ids=str)
-def test_labels_keep_their_type(table, two, tmp_path, labels):
-    model = distilled(lgbm(), table, np.array(labels)[two])
+@pytest.mark.parametrize("student", [lgbm(), CatBoostClassifier(iterations=5, thread_count=1)], ids=["lgbm", "cat"])
+def test_labels_keep_their_type(table, two, tmp_path, labels, student):
+    model = distilled(student, table, np.array(labels)[two])
     np.testing.assert_array_equal(exported(model, tmp_path, table).predict(table), model.predict(table))
 
 

@@ -12,6 +12,7 @@ from sklearn.ensemble import GradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRFClassifier, XGBRFRegressor
 
 from tabkd import DistilledEstimator
@@ -219,6 +220,16 @@ def test_control_that_is_ahead_needs_no_bootstrap(two, monkeypatch):
     judge = Judge(hard(two), scoring="roc_auc")
     student, control = judge.choose({0.5: noise}, {"control": right}, np.arange(400), forced=False)
     assert student == control
+
+
+# ---------------------------------------------------------------- missing values
+
+
+@pytest.mark.parametrize("student", [DecisionTreeClassifier(max_depth=3), DecisionTreeRegressor(max_depth=3)], ids=str)
+def test_trees_of_scikit_learn_take_frames_with_missing_values(numbers, two, student):
+    X = numbers.mask(np.random.default_rng(0).random(numbers.shape) < 0.1)
+    model = DistilledEstimator(DecisionTreeClassifier(max_depth=5), student, cv=4, random_state=0).fit(X, two)
+    assert model.predict_proba(X).shape == (400, 2)
 
 
 # ---------------------------------------------------------------- no probabilities

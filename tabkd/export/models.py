@@ -11,12 +11,11 @@ from sklearn.pipeline import Pipeline
 
 from tabkd._compat import is_regressor
 from tabkd.adapter import Adapter
-from tabkd.boosters import BoosterSoftmax
+from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.export.convert import add_converted
 from tabkd.export.graph import Graph
 from tabkd.export.trees import Trees, add_trees, linear, stack
 from tabkd.families import BOOSTERS, averages_trees, family
-from tabkd.students import Regressed
 
 __all__ = ["Texts", "add_scores", "scoring_trees"]
 
@@ -46,16 +45,15 @@ def scoring_trees(adapter: Adapter, n_features: int, texts: Texts) -> Trees | No
     trees = _trees(estimator, n_features, texts)
     if trees is None:
         return None
-    if is_regressor(estimator) and not isinstance(adapter, BoosterSoftmax):
-        # BoosterCrossEntropy reads the raw scores of LightGBM's and XGBoost's regressors.
-        if adapter.link in ("identity", "probability") or isinstance(adapter, Regressed):
-            if _output_link(estimator) != "identity":
-                return None
-            positive = adapter.link == "probability" and trees.n_outputs == 1
-            return linear(trees, [[-1.0, 1.0]], [1.0, 0.0]) if positive else trees
+    if isinstance(adapter, BoosterCrossEntropy):
         return trees
     if isinstance(adapter, BoosterSoftmax):
         return linear(trees, np.eye(trees.n_outputs), adapter.prior)
+    if is_regressor(estimator):
+        if _output_link(estimator) != "identity":
+            return None
+        positive = adapter.link == "probability" and trees.n_outputs == 1
+        return linear(trees, [[-1.0, 1.0]], [1.0, 0.0]) if positive else trees
     seen, classes = _seen(adapter), np.asarray(adapter.classes)
     if adapter.link in ("logit", "softmax"):
         return trees if np.array_equal(seen, classes) else None

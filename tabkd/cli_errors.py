@@ -1,0 +1,50 @@
+"""What goes wrong on the command line: one line on stderr, and exit code 2."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+__all__ = ["bad_input", "reported"]
+
+
+@contextmanager
+def bad_input(where: object = "") -> Iterator[None]:
+    """What the library refuses is the user's to mend.
+
+    Parameters
+    ----------
+    where : object
+        What the user gave, to begin the line with.
+    """
+    from tabkd.files import InputError
+
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where}: {error}" if where else str(error)) from error
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn errors of the user's into one line and exit code 2, and warnings into a line each."""
+    from tabkd.files import InputError
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        except InputError as error:
+            typer.echo(f"error: {_one_line(error)}", err=True)
+            raise typer.Exit(2) from error
+        finally:
+            for message in dict.fromkeys(_one_line(warning.message) for warning in caught):
+                typer.echo(f"warning: {message}", err=True)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())

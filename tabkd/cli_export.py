@@ -1,0 +1,332 @@
+"""The command line about ONNX files: ``tabkd export``, ``tabkd inspect``, and what ``tabkd predict`` does with one."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tabkd.cli_errors import bad_input, reported
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tabkd.runtime import OnnxPredictor
+
+__all__ = ["export", "inspect", "predict_file"]
+
+MODEL, RUNTIME, SCRIPT, README = "student.onnx", "runtime.py", "predict.py", "README.md"
+#: Categories of a column that ``inspect`` shows.
+_SHOWN = 8
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="Folder that tabkd fit wrote.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The ONNX file to write.")] = None,
+    with_runtime: Annotated[
+        Path | None, typer.Option(help="Folder for the file, runtime.py and predict.py: all that a device needs.")
+    ] = None,
+    inputs: Annotated[
+        Literal["columns", "matrix"], typer.Option(help="One input per column, or one matrix of numbers and codes.")
+    ] = "columns",
+    precision: Annotated[
+        Literal["float32", "float64"], typer.Option(help="float64 needs onnxruntime 1.24 for trees.")
+    ] = "float32",
+    compact: Annotated[bool, typer.Option("--compact", help="A smaller file, for newer runtimes.")] = False,
+    rows: Annotated[
+        Path | None, typer.Option(help="Table of rows to prove the file on, beside the usual ones.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Write a saved student as one ONNX file, proved to answer as Python does."""
+    with reported():
+        from tabkd.export import to_onnx
+        from tabkd.files import InputError, read_table
+        from tabkd.results import load_model, load_summary
+        from tabkd.runtime import OnnxPredictor
+
+        if out is None and with_runtime is None:
+            raise InputError(f"Nothing says where to write. Give --out {MODEL}, or --with-runtime FOLDER.")
+        name = MODEL if out is None else out.name
+        _check_free([out] if out is not None else [], with_runtime, name, overwrite)
+        summary, fitted = load_summary(model), load_model(model)
+        table = None if rows is None else read_table(rows, text=summary["text_columns"])
+        with TemporaryDirectory() as folder, bad_input():
+            made = to_onnx(fitted, Path(folder, name), X=table, inputs=inputs, precision=precision, compact=compact)
+            content = made.read_bytes()
+        described = OnnxPredictor(content).metadata
+        files = {} if out is None else {out: content}
+        if with_runtime is not None:
+            files |= _device_files(with_runtime, name, content, described)
+        _write(files)
+        typer.echo(f"Wrote {', '.join(map(str, files))}.")
+        typer.echo(f"The model: {_size(len(content))}. {_proof_line(described['proof'])}")
+
+
+def inspect(model: Annotated[Path, typer.Argument(help="File that tabkd export wrote.")]) -> None:
+    """Show what an ONNX file needs, answers and proves."""
+    with reported():
+        predictor = _opened(model)
+        head = f"{model.name}: {predictor.metadata['task']}, {_size(model.stat().st_size)}"
+        facts, columns = _facts(model, predictor), _column_rows(predictor.metadata)
+        typer.echo("\n".join([head, "", *_aligned(facts), "", *_aligned(columns)]))
+
+
+def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.DataFrame:
+    """Predictions of an ONNX file for a table.
+
+    Parameters
+    ----------
+    model, test : Path
+    id : str or None
+        Column that names the rows, written first.
+    proba : bool
+        Write probabilities instead of labels.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    InputError
+        If the file or the table cannot be used.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from tabkd.files import InputError, near, read_table
+    from tabkd.submission import Answers, prediction_table, probability_columns
+
+    predictor = _opened(model)
+    if proba and predictor.classes is None:
+        raise InputError("--proba needs a classification model, but this one is a regression. Leave it out.")
+    columns = predictor.metadata["columns"]
+    texts = [c["name"] for c in columns if c["kind"] == "category" and c["type"] == "string"]
+    frame = read_table(test, text=[*texts, *([id] if id else [])])
+    if id is not None and id not in frame:
+        raise InputError(f"--id {id} is not among the columns of {test}.{near(id, frame)}")
+    with bad_input(test):
+        values, name = predictor.predict(frame), predictor.metadata["outputs"][0]
+        probabilities = predictor.predict_proba(frame) if proba else None
+    if values.ndim == 2:
+        first: dict[str, Any] = {} if id is None else {id: frame[id]}
+        return pd.DataFrame({**first, **probability_columns(name, values, np.arange(values.shape[1]))})
+    return prediction_table(
+        None if id is None else frame[id], name, Answers(values, probabilities, predictor.classes), proba=proba
+    )
+
+
+def _opened(path: Path) -> OnnxPredictor:
+    from tabkd.files import InputError, near
+    from tabkd.runtime import OnnxPredictor
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the file that tabkd export wrote.")
+    if not path.exists():
+        siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise InputError(f"{path} does not exist.{near(path.name, siblings)}")
+    with bad_input():
+        return OnnxPredictor(path)
+
+
+# ---------------------------------------------------------------- a folder for a device
+
+
+def _check_free(paths: list[Path], folder: Path | None, name: str, overwrite: bool) -> None:
+    """Refuse what could not be written, before the work."""
+    from tabkd.files import InputError
+
+    for path in paths:
+        if path.suffix.lower() != ".onnx":
+            raise InputError(f"--out {path} must end in .onnx, by which tabkd predict knows the file.")
+        if not path.parent.is_dir():
+            raise InputError(f"--out {path}: the folder {path.parent} does not exist. Make it first.")
+    for path in [*paths, *([] if folder is None else (folder / each for each in (name, RUNTIME, SCRIPT, README)))]:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists. Give another name, or --overwrite.")
+
+
+def _device_files(folder: Path, name: str, content: bytes, described: dict[str, Any]) -> dict[Path, bytes]:
+    """The model, the runtime, a script that predicts a CSV file, and how to use them."""
+    from tabkd import runtime
+
+    columns = "\n".join(f"    {line}" for line in _aligned(_column_rows(described)))
+    return {
+        folder / name: content,
+        folder / RUNTIME: Path(runtime.__file__).read_bytes(),
+        folder / SCRIPT: _SCRIPT.replace(MODEL, name).encode(),
+        folder / README: _README.replace(MODEL, name).replace("COLUMNS", columns).encode(),
+    }
+
+
+def _write(files: dict[Path, bytes]) -> None:
+    from tabkd.files import InputError, replacing
+
+    for path, content in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror}. Give another name.") from error
+
+
+_SCRIPT = '''"""Predict the rows of a CSV file (UTF-8): python predict.py rows.csv predictions.csv"""
+
+import csv
+import sys
+from pathlib import Path
+
+from runtime import OnnxPredictor
+
+MISSING = {"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"}
+
+
+def read(cell, kind):
+    """A cell as the model takes it: numbers may stay text, which the runtime converts."""
+    if cell is None or cell in MISSING:
+        return None
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(cell.lower(), cell)
+    return cell
+
+
+def main(rows_path, out_path):
+    predictor = OnnxPredictor(Path(__file__).with_name("student.onnx"))
+    kinds = {column["name"]: column["kind"] for column in predictor.metadata["columns"]}
+    with open(rows_path, newline="", encoding="utf-8-sig") as file:
+        rows = [{name: read(cell, kinds.get(name)) for name, cell in row.items()} for row in csv.DictReader(file)]
+    answers = predictor.predict(rows)
+    if predictor.classes is None:
+        values = answers.reshape(len(rows), -1)
+        names = ["prediction"] if values.shape[1] == 1 else [f"prediction_{i}" for i in range(values.shape[1])]
+        lines = values.tolist()
+    else:
+        names = ["label", *(f"probability_{label}" for label in predictor.classes.tolist())]
+        probabilities = predictor.predict_proba(rows).tolist()
+        lines = [[label, *shares] for label, shares in zip(answers.tolist(), probabilities)]
+    with open(out_path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([names, *lines])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
+'''
+
+_README = """# student.onnx
+
+A model that needs NumPy and onnxruntime, and nothing of what trained it:
+
+    pip install numpy 'onnxruntime!=1.26.0'
+    python predict.py rows.csv predictions.csv
+
+Or in a program of your own:
+
+    from runtime import OnnxPredictor
+
+    predictor = OnnxPredictor("student.onnx")
+    predictor.predict_one({...})   # one row, as a dict from column to value
+    predictor.predict(table)       # a dict of lists, a list of dicts, a pandas or polars frame, an array
+
+A missing value is None, NaN or "". The columns that it needs:
+
+COLUMNS
+"""
+
+
+# ---------------------------------------------------------------- inspect
+
+
+def _facts(path: Path, predictor: OnnxPredictor) -> list[list[str]]:
+    described, session = predictor.metadata, predictor.session
+    facts = []
+    if predictor.classes is not None:
+        labels = [str(label) for label in predictor.classes.tolist()]
+        facts.append(["classes", ", ".join(labels)])
+        if described["threshold"] is not None:
+            facts.append(["threshold", f"{described['threshold']:.6g}: {labels[1]} is predicted above it"])
+    facts.append(["inputs", _inputs_line(predictor)])
+    facts.append(["outputs", ", ".join(_tensor(info) for info in session.get_outputs())])
+    facts += _graph_facts(path, described)
+    if "proof" in described:
+        facts.append(["proof", _proof_line(described["proof"])])
+    versions = described.get("versions", {})
+    return [*facts, ["made by", ", ".join(f"{name} {version}" for name, version in versions.items())]]
+
+
+def _inputs_line(predictor: OnnxPredictor) -> str:
+    if predictor.metadata["inputs"] == "matrix":
+        return _tensor(predictor.session.get_inputs()[0]) + "; categories as codes: 0 unknown, 1 missing, 2 the first"
+    return f"{len(predictor.columns)} columns, each [N, 1] under its own name"
+
+
+def _tensor(info: Any) -> str:
+    shape = ", ".join(str(size) for size in info.shape)
+    return f"{info.name} [{shape}] {info.type.removeprefix('tensor(').removesuffix(')')}"
+
+
+def _graph_facts(path: Path, described: dict[str, Any]) -> list[list[str]]:
+    """What stands in the graph alone; nothing without onnx."""
+    try:
+        import onnx
+    except ImportError:
+        return []
+    model = onnx.load(path)
+    trees, nodes = 0, 0
+    for node in model.graph.node:
+        sizes = {attribute.name: len(attribute.ints) for attribute in node.attribute}
+        if node.op_type in ("TreeEnsembleRegressor", "TreeEnsembleClassifier"):
+            of_trees = next(a.ints for a in node.attribute if a.name == "nodes_treeids")
+            trees, nodes = trees + len(set(of_trees)), nodes + len(of_trees)
+        elif node.op_type == "TreeEnsemble":
+            trees += sizes["tree_roots"]
+            nodes += sizes["nodes_featureids"] + sizes["leaf_targetids"]
+    opsets = [f"{opset.domain or 'opset'} {opset.version}" for opset in model.opset_import]
+    del model.metadata_props[:]
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    kept = "as exported" if digest == described.get("sha256") else "NOT as exported: the graph was changed since"
+    return [
+        *([["trees", f"{trees:,} with {nodes:,} nodes"]] if trees else []),
+        ["needs", ", ".join([*opsets, f"IR {model.ir_version}"])],
+        ["sha256", f"{digest[:16]}..., {kept}"],
+    ]
+
+
+def _proof_line(proof: dict[str, Any]) -> str:
+    return (
+        f"Compared with Python on {proof['rows']:,} rows and {proof['thresholds']:,} thresholds: largest difference "
+        f"{proof['largest_difference']:.1e} (allowed {proof['tolerance']:.0e}), {proof['labels_differ']} labels differ."
+    )
+
+
+def _column_rows(described: dict[str, Any]) -> list[list[str]]:
+    rows = [["column", "kind", "tensor", "missing", "categories"]]
+    for column in described["columns"]:
+        known = [str(category) for category in column.get("categories", ())]
+        shown = ", ".join(known[:_SHOWN]) + (f", ... ({len(known)})" if len(known) > _SHOWN else "")
+        missing = '""' if column["type"] == "string" else "NaN"
+        rows.append([column["name"], column["kind"], column["type"], missing, shown])
+    return rows
+
+
+def _size(size: int) -> str:
+    return f"{size / 1024:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Columns as wide as their widest cell on a screen, where Korean letters take two places."""
+    widths = [max(_width(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return [
+        "  ".join(cell + " " * (w - _width(cell)) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
