@@ -116,6 +116,7 @@ class OnnxPredictor:
             raise ValueError(f"{self._name}: its inputs are not those in its metadata. Export the model again.")
         self._labels = [] if self._classes is None else self._classes.tolist()
         self._numeric = [column.name for column in self._columns if column.type == "float"]
+        self._text_names = [column.name for column in self._columns if column.type == "string"]
         self._texts = [column for column in self._columns if column.type == "string"]
 
     @property
@@ -300,10 +301,10 @@ class OnnxPredictor:
             if self._matrix:
                 cells = [c.code(row[c.name]) if c.coded else row[c.name] for c in self._columns]
                 return {_MATRIX: np.array([cells], dtype=np.float32)}
-            numbers = np.array([row[name] for name in self._numeric], dtype=np.float32).reshape(-1, 1, 1)
-        feed = dict(zip(self._numeric, numbers, strict=True))
-        for column in self._texts:
-            feed[column.name] = np.array([[column.text(row[column.name])]], dtype=object)
+            numbers = np.array([row[name] for name in self._numeric], dtype=np.float32)
+        texts = np.array([column.text(row[column.name]) for column in self._texts], dtype=object)
+        feed = dict(zip(self._numeric, numbers.reshape(-1, 1, 1), strict=True))
+        feed.update(zip(self._text_names, texts.reshape(-1, 1, 1), strict=True))
         return feed
 
     def _feed(self, X: Any) -> dict[str, np.ndarray]:
@@ -369,6 +370,7 @@ class _Column:
         known = described.get("categories", ())
         keys = known if self.type == "string" else [float(np.float32(number)) for number in known]
         self.codes = {key: _FIRST_CATEGORY + i for i, key in enumerate(keys)}
+        self.verbatim = self.kind in ("category", "boolean")
         self.coded = self.kind == "category" or self.type == "string"
 
     def read(self, values: Any, *, coded: bool) -> np.ndarray:
@@ -389,12 +391,14 @@ class _Column:
 
     def text(self, value: Any) -> str:
         """A value as the model's text, ``""`` if it is missing."""
+        if self.verbatim and isinstance(value, str):
+            return value
         if _is_missing(value):
             return ""
         if self.kind == "number":
             return str(float(np.float32(self._number(value, 0))))
         if isinstance(value, str):
-            return _ZERO_DECIMALS.sub("", value) if self.kind == "integer" else value
+            return _ZERO_DECIMALS.sub("", value)
         if self.kind == "integer" and isinstance(value, float | np.floating) and value == int(value):
             return str(int(value))
         return str(value)

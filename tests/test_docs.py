@@ -54,7 +54,9 @@ def test_diagram_of_pairs_is_what_its_script_draws():
     assert script["draw"]() == (DOCS / "img" / "pairs.svg").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("module", ["tabkd", "tabkd.targets", "tabkd.columns", "tabkd.students"])
+@pytest.mark.parametrize(
+    "module", ["tabkd", "tabkd.targets", "tabkd.columns", "tabkd.students", "tabkd.export", "tabkd.runtime"]
+)
 def test_api_page_names_every_public_name(module):
     sections = re.split(r"^## ", (DOCS / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     (section,) = [part for part in sections if part.startswith(f"`{module}`")]
