@@ -172,7 +172,7 @@ def predict(
     with reported():
         from tabkd.files import InputError, write_table
 
-        if out.exists() and (not overwrite or out.samefile(test)):
+        if out.exists() and (not overwrite or (test.exists() and out.samefile(test))):
             raise InputError(f"{out} exists. Give another name" + ("." if overwrite else ", or --overwrite."))
         predicted = predict_file if model.suffix.lower() == ".onnx" else _predict_folder
         table = predicted(model, test, id=id, proba=proba)

@@ -76,6 +76,7 @@ STUDENTS = {
     "catboost": (CatBoostClassifier(iterations=15, depth=3, thread_count=1), {"ensemble": True}),
     "xgboost": (XGBClassifier(n_estimators=15, max_depth=3, n_jobs=1), {"ensemble": True}),
     "xgboost categories": (XGBClassifier(n_estimators=9, enable_categorical=True, n_jobs=1), {"ensemble": True}),
+    "lightgbm categories": (lgbm(categorical_feature=["city"], min_data_per_group=5), {"ensemble": True}),
     "tree": (DecisionTreeClassifier(max_depth=4, random_state=0), {"student_features": PLAIN}),
     "forest": (RandomForestClassifier(10, max_depth=4, random_state=0), {"student_features": PLAIN}),
     "extra trees": (ExtraTreesClassifier(10, max_depth=4), {"student_features": PLAIN, "ensemble": True}),

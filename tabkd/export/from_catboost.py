@@ -183,7 +183,6 @@ def _oblivious(tree: dict[str, Any], splits: Sequence[_Split], n_outputs: int, s
     return Tree(
         feature=np.concatenate([questions[:, 0].astype(np.intp), nothing - 1]),
         threshold=np.concatenate([questions[:, 1], nothing]),
-        equal=np.zeros(2 * n_leaves - 1, dtype=bool),
         yes=np.concatenate([below, nothing]),
         no=np.concatenate([below + 2**level, nothing]),
         missing=np.concatenate([questions[:, 2], nothing]).astype(bool),
@@ -213,7 +212,6 @@ def _grown(tree: dict[str, Any], splits: Sequence[_Split], n_outputs: int, scale
     return Tree(
         feature=np.array([-1 if split is None else split.feature for split in asked], dtype=np.intp),
         threshold=np.array([0.0 if split is None else split.border for split in asked]),
-        equal=np.zeros(len(nodes), dtype=bool),
         yes=yes,
         no=no,
         missing=np.array([split is not None and split.missing_below for split in asked]),

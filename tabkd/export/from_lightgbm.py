@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.export.trees import Tree, Trees, at_most, with_sets
+from tabkd.export.trees import Tree, Trees, at_most, whole_numbers, with_sets
 
 __all__ = ["output_link", "read_lightgbm"]
 
@@ -101,7 +101,6 @@ def _read(block: dict[str, str], output: int, n_outputs: int, factor: float) -> 
     tree = Tree(
         feature=np.concatenate([feature, np.full(n_leaves, -1)]),
         threshold=np.concatenate([at_most(np.where(categorical, 0, _past_zero(threshold))), np.zeros(n_leaves)]),
-        equal=np.zeros(n_inner + n_leaves, dtype=bool),
         yes=np.concatenate([left, np.zeros(n_leaves, dtype=np.intp)]),
         no=np.concatenate([right, np.zeros(n_leaves, dtype=np.intp)]),
         missing=np.concatenate([goes_left, np.zeros(n_leaves, dtype=bool)]),
@@ -114,7 +113,7 @@ def _read(block: dict[str, str], output: int, n_outputs: int, factor: float) -> 
     for node in np.flatnonzero(categorical).tolist():
         start, stop = boundaries[int(threshold[node])], boundaries[int(threshold[node]) + 1]
         bits = (words[start:stop, None] >> np.arange(32)) & 1
-        sets[node] = np.flatnonzero(bits.ravel())
+        sets[node] = whole_numbers(np.flatnonzero(bits.ravel()))
     return with_sets(tree, sets)
 
 

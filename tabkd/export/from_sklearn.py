@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tabkd._compat import is_regressor
-from tabkd.export.trees import Tree, Trees, at_most, with_sets
+from tabkd.export.trees import Tree, Trees, at_most, below, with_sets
 
 __all__ = ["output_link", "read_sklearn"]
 
@@ -56,7 +56,6 @@ def _read(tree: Any, factor: float, regressor: bool) -> Tree:
     return Tree(
         feature=np.where(leaf, -1, tree.feature),
         threshold=np.where(leaf, 0, at_most(tree.threshold)),
-        equal=np.zeros(len(leaf), dtype=bool),
         yes=np.where(leaf, 0, tree.children_left),
         no=np.where(leaf, 0, tree.children_right),
         missing=np.asarray(tree.missing_go_to_left, dtype=bool) & ~leaf,
@@ -134,7 +133,6 @@ def _read_predictor(predictor: Any, columns: np.ndarray, categories: dict[int, n
     read = Tree(
         feature=np.where(leaf, -1, columns[np.where(leaf, 0, nodes["feature_idx"]).astype(np.intp)]),
         threshold=np.where(leaf | categorical, 0, at_most(nodes["num_threshold"])),
-        equal=np.zeros(len(leaf), dtype=bool),
         yes=np.where(leaf, 0, np.where(swapped, right, left)),
         no=np.where(leaf, 0, np.where(swapped, left, right)),
         missing=missing_left & ~leaf & ~categorical,
@@ -147,5 +145,6 @@ def _read_predictor(predictor: Any, columns: np.ndarray, categories: dict[int, n
         known = categories[int(nodes["feature_idx"][node])]
         goes_left = goes_left[: len(known)]
         members = known[~goes_left if swapped[node] else goes_left]
-        sets[node] = members[~np.isnan(members)]
+        members = np.sort(members[~np.isnan(members)])
+        sets[node] = np.column_stack([below(members), at_most(members)])
     return with_sets(read, sets)

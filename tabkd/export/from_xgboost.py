@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.export.trees import Tree, Trees, below, with_sets
+from tabkd.export.trees import Tree, Trees, below, whole_numbers, with_sets
 
 __all__ = ["output_link", "read_xgboost"]
 
@@ -96,7 +96,6 @@ def _read(tree: dict[str, Any], output: int, n_outputs: int, factor: float) -> T
     read = Tree(
         feature=np.where(leaf, -1, np.array(tree["split_indices"], dtype=np.intp)),
         threshold=np.where(leaf | categorical, 0, below(condition)),
-        equal=np.zeros(len(leaf), dtype=bool),
         yes=np.where(leaf, 0, np.where(categorical, right, left)),
         no=np.where(leaf, 0, np.where(categorical, left, right)),
         missing=np.where(categorical, ~default_left, default_left) & ~leaf,
@@ -104,4 +103,4 @@ def _read(tree: dict[str, Any], output: int, n_outputs: int, factor: float) -> T
     )
     categories = np.array(tree["categories"], dtype=float)
     segments = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True)
-    return with_sets(read, {node: categories[start : start + size] for node, start, size in segments})
+    return with_sets(read, {node: whole_numbers(categories[start : start + size]) for node, start, size in segments})

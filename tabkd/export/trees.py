@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,7 @@ __all__ = [
     "merge",
     "offset_features",
     "stack",
+    "whole_numbers",
     "with_sets",
 ]
 
@@ -34,9 +36,8 @@ class Tree:
     feature : ndarray of int of shape (n_nodes,)
         Column that the node looks at; -1 at a leaf.
     threshold : ndarray of float64 of shape (n_nodes,)
-        The node asks ``x <= threshold``, or ``x == threshold`` where ``equal``. For float32 values of ``x`` it is
-        a float32 number already (:func:`at_most`, :func:`below`).
-    equal : ndarray of bool of shape (n_nodes,)
+        The node asks ``x <= threshold``. For float32 values of ``x`` it is a float32 number already
+        (:func:`at_most`, :func:`below`).
     yes, no : ndarray of int of shape (n_nodes,)
         Nodes that follow. Only ``yes`` may name a node that another node names too.
     missing : ndarray of bool of shape (n_nodes,)
@@ -47,7 +48,6 @@ class Tree:
 
     feature: np.ndarray
     threshold: np.ndarray
-    equal: np.ndarray
     yes: np.ndarray
     no: np.ndarray
     missing: np.ndarray
@@ -58,7 +58,7 @@ class Tree:
         """A tree that is one leaf."""
         flags, numbers = np.zeros(1, dtype=bool), np.zeros(1)
         nodes = np.zeros(1, dtype=np.intp)
-        return cls(nodes - 1, numbers, flags, nodes, nodes, flags, np.asarray(value, dtype=float).reshape(1, -1))
+        return cls(nodes - 1, numbers, nodes, nodes, flags, np.asarray(value, dtype=float).reshape(1, -1))
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         """Leaf values of shape (n_samples, n_outputs), by following the nodes in NumPy."""
@@ -67,9 +67,7 @@ class Tree:
             rows = rows[self.feature[at[rows]] >= 0]
             node = at[rows]
             x, t = X[rows, self.feature[node]], self.threshold[node]
-            with np.errstate(invalid="ignore"):
-                yes = np.where(self.equal[node], x == t, x <= t)
-            yes = np.where(np.isnan(x), self.missing[node], yes)
+            yes = np.where(np.isnan(x), self.missing[node], x <= t)
             at[rows] = np.where(yes, self.yes[node], self.no[node])
         return self.value[at]
 
@@ -192,39 +190,50 @@ def _sum(parts: Sequence[Trees]) -> Trees:
     return Trees(trees, base, n_features, tuple(lookups))
 
 
-#: No category is called so.
-_NOTHING = -3e38
-
-
 def with_sets(tree: Tree, sets: Mapping[int, np.ndarray]) -> Tree:
-    """Nodes that ask whether a value is in a set, as chains of nodes that ask for one member each.
+    """Nodes that ask whether a value is in a set, as chains of nodes with thresholds.
+
+    Plain thresholds rather than nodes that ask for equality: onnxruntime turns chains of those into tables of bits, in
+    which a missing value may be anything.
 
     Parameters
     ----------
     tree : Tree
-        Members of a node's set follow its ``yes``, everything else its ``no``.
-    sets : mapping from node to members
+        What is in a node's set follows its ``yes``, everything else its ``no``.
+    sets : mapping from node to ndarray of shape (n_intervals, 2)
+        Intervals ``low < x <= high`` that make up the set, in rising order.
 
     Returns
     -------
     Tree
     """
-    arrays = {name: getattr(tree, name).copy() for name in vars(tree)}
+    arrays = {part.name: getattr(tree, part.name).copy() for part in fields(Tree)}
     size = len(tree.feature)
-    added: list[tuple[int, float, int]] = []  # node of the set, member, node that follows a no
-    for node, members in sets.items():
-        arrays["equal"][node] = True
-        arrays["threshold"][node] = members[0] if len(members) else _NOTHING
-        chain = size + len(added) + np.arange(len(members) - 1)
-        if len(chain):
-            arrays["no"][node] = chain[0]
-        added += [(node, m, n) for m, n in zip(members[1:], [*chain[1:], tree.no[node]], strict=False)]
-    if not added:
-        return Tree(**arrays)
-    nodes, member, follows = (np.array(part) for part in zip(*added, strict=True))
-    more = {name: values[nodes] for name, values in arrays.items()}
-    more |= {"threshold": member.astype(float), "no": follows}
-    return Tree(**{name: np.concatenate([values, more[name]]) for name, values in arrays.items()})
+    more: list[dict[str, Any]] = []
+    for node, intervals in sets.items():
+        bounds = (intervals if len(intervals) else np.full((1, 2), -np.inf)).ravel()
+        chain = np.concatenate([[node], size + len(more) + np.arange(len(bounds) - 1)])
+        for k, (place, bound) in enumerate(zip(chain.tolist(), bounds, strict=True)):
+            inside = k % 2 == 1
+            asked = {
+                "threshold": bound,
+                "yes": (tree.yes if inside else tree.no)[node],
+                "no": chain[k + 1] if k + 1 < len(chain) else tree.no[node],
+                "missing": tree.missing[node] == inside,
+            }
+            if k:
+                more.append({"feature": tree.feature[node], "value": tree.value[node], **asked})
+            else:
+                for name, value in asked.items():
+                    arrays[name][place] = value
+    added = {name: [row[name] for row in more] for name in arrays} if more else {}
+    return Tree(**{name: np.concatenate([values, added[name]]) if more else values for name, values in arrays.items()})
+
+
+def whole_numbers(members: np.ndarray) -> np.ndarray:
+    """The set of numbers whose whole part is among ``members``, as intervals ``low < x <= high``."""
+    starts = np.sort(np.asarray(members, dtype=float))
+    return np.column_stack([below(starts), below(starts + 1)])
 
 
 def add_trees(graph: Graph, features: str, trees: Trees) -> str:
@@ -289,7 +298,7 @@ def _add_regressor(graph: Graph, features: str, parts: Sequence[Tree], base: np.
         features,
         domain="ai.onnx.ml",
         n_targets=len(base),
-        nodes_modes=np.select([leaf, tree.equal], ["LEAF", "BRANCH_EQ"], "BRANCH_LEQ").tolist(),
+        nodes_modes=np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
         **{name: values.tolist() for name, values in integers.items()},
         **{name: values.astype(np.float32).tolist() for name, values in numbers.items()},
     )
@@ -323,7 +332,7 @@ def _add_ensemble(graph: Graph, features: str, parts: Sequence[Tree], base: np.n
         features,
         domain="ai.onnx.ml",
         n_targets=len(base),
-        nodes_modes=graph.tensor(np.where(tree.equal[~leaf], 4, 0).astype(np.uint8)),
+        nodes_modes=graph.tensor(np.zeros((~leaf).sum(), dtype=np.uint8)),
         nodes_splits=graph.tensor(tree.threshold[~leaf].astype(graph.dtype)),
         leaf_weights=graph.tensor(values.astype(graph.dtype)),
         **{name: numbers.tolist() for name, numbers in integers.items()},
@@ -347,7 +356,7 @@ def _levels(tree: Tree) -> _Levels | None:
     while (tree.feature[at] >= 0).all():
         first = at[0]
         same = (tree.feature[at] == tree.feature[first]) & (tree.threshold[at] == tree.threshold[first])
-        if tree.equal[at].any() or not (same & (tree.missing[at] == tree.missing[first])).all():
+        if not (same & (tree.missing[at] == tree.missing[first])).all():
             return None
         asked.append(first)
         at = np.concatenate([tree.yes[at], tree.no[at]])
