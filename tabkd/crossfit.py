@@ -221,7 +221,10 @@ def _run(
     threads: Any,
     predict: list[Any],
 ) -> tuple[list[Member] | bytes, list[list[np.ndarray]]]:
-    members = fit(job.learners, X, job.targets, groups, teacher, threads)
+    with warnings.catch_warnings():
+        # joblib grumbles where a cache on a busy disk takes half a second.
+        warnings.filterwarnings("ignore", message="Persisting input arguments", category=UserWarning)
+        members = fit(job.learners, X, job.targets, groups, teacher, threads)
     return _packed(members), [[member.raw(rows) for rows in predict] for member in members]
 
 

@@ -57,7 +57,8 @@ class DistilledEstimator(BaseEstimator):
         recipe, cheapest, without any score: ``alpha`` and ``threshold`` must then be numbers.
     alpha : float in [0, 1] or "auto"
         Weight of the true labels in the target. ``"auto"`` chooses from 0, 0.25, 0.5 and the control, and keeps the
-        control unless it is beaten by more than one paired standard error.
+        control unless it is beaten by more than one paired standard error, also where the choice is made again for
+        each fold without it (``distillation_gain_``).
     temperature : float
         Softens the soft targets. Students with ``fit_soft`` use the two-term loss; elsewhere other values than 1
         need ``alpha=0``, and are undone exactly at prediction.
