@@ -30,6 +30,12 @@ def export(
     with_runtime: Annotated[
         Path | None, typer.Option(help="Folder for the file, runtime.py and predict.py: all that a device needs.")
     ] = None,
+    web: Annotated[
+        Path | None, typer.Option(help="Folder for the file and a page that predicts in the browser.")
+    ] = None,
+    ort: Annotated[
+        Path | None, typer.Option(help="dist folder of the npm package onnxruntime-web, which the page needs.")
+    ] = None,
     inputs: Annotated[
         Literal["columns", "matrix"], typer.Option(help="One input per column, or one matrix of numbers and codes.")
     ] = "columns",
@@ -45,25 +51,31 @@ def export(
     """Write a saved student as one ONNX file, proved to answer as Python does."""
     with reported():
         from tabkd.export import to_onnx
+        from tabkd.export.web import write_web
         from tabkd.files import InputError, read_table
         from tabkd.results import load_model, load_summary
         from tabkd.runtime import OnnxPredictor
 
-        if out is None and with_runtime is None:
-            raise InputError(f"Nothing says where to write. Give --out {MODEL}, or --with-runtime FOLDER.")
+        if out is None and with_runtime is None and web is None:
+            raise InputError(f"Nothing says where to write. Give --out {MODEL}, --with-runtime or --web FOLDER.")
         name = MODEL if out is None else out.name
-        _check_free([out] if out is not None else [], with_runtime, name, overwrite)
+        device = {with_runtime: (name, RUNTIME, SCRIPT, README)} if with_runtime is not None else {}
+        page = {web: (MODEL, "index.html")} if web is not None else {}
+        _check_free([out] if out is not None else [], device | page, overwrite)
         summary, fitted = load_summary(model), load_model(model)
         table = None if rows is None else read_table(rows, text=summary["text_columns"])
         with TemporaryDirectory() as folder, bad_input():
             made = to_onnx(fitted, Path(folder, name), X=table, inputs=inputs, precision=precision, compact=compact)
             content = made.read_bytes()
+            if web is not None:
+                write_web(made, web, ort=ort)
         described = OnnxPredictor(content).metadata
         files = {} if out is None else {out: content}
         if with_runtime is not None:
             files |= _device_files(with_runtime, name, content, described)
         _write(files)
-        typer.echo(f"Wrote {', '.join(map(str, files))}.")
+        written = [*map(str, files), *([] if web is None else [str(web / "index.html")])]
+        typer.echo(f"Wrote {', '.join(written)}.")
         typer.echo(f"The model: {_size(len(content))}. {_proof_line(described['proof'])}")
 
 
@@ -137,7 +149,7 @@ def _opened(path: Path) -> OnnxPredictor:
 # ---------------------------------------------------------------- a folder for a device
 
 
-def _check_free(paths: list[Path], folder: Path | None, name: str, overwrite: bool) -> None:
+def _check_free(paths: list[Path], folders: dict[Path, tuple[str, ...]], overwrite: bool) -> None:
     """Refuse what could not be written, before the work."""
     from tabkd.files import InputError
 
@@ -146,7 +158,7 @@ def _check_free(paths: list[Path], folder: Path | None, name: str, overwrite: bo
             raise InputError(f"--out {path} must end in .onnx, by which tabkd predict knows the file.")
         if not path.parent.is_dir():
             raise InputError(f"--out {path}: the folder {path.parent} does not exist. Make it first.")
-    for path in [*paths, *([] if folder is None else (folder / each for each in (name, RUNTIME, SCRIPT, README)))]:
+    for path in [*paths, *(folder / name for folder, names in folders.items() for name in names)]:
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists. Give another name, or --overwrite.")
 

@@ -111,6 +111,16 @@ def test_export_replaces_no_file_unasked(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.onnx").stat().st_size > 0
 
 
+def test_export_writes_a_page(folder: Path, tmp_path: Path) -> None:
+    done("export", folder / "fit", "--web", tmp_path / "page")
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["index.html", "student.onnx"]
+
+
+def test_export_replaces_no_page_unasked(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine", encoding="utf-8")
+    assert "index.html exists" in refused("export", folder / "fit", "--web", tmp_path)
+
+
 def test_export_replaces_no_script_unasked(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "predict.py").write_text("mine", encoding="utf-8")
     assert "predict.py exists" in refused("export", folder / "fit", "--with-runtime", tmp_path)
@@ -120,7 +130,7 @@ def test_export_replaces_no_script_unasked(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "Give --out student.onnx, or --with-runtime"),
+        ([], "Give --out student.onnx, --with-runtime or --web"),
         (["--out", "student.bin"], "must end in .onnx"),
         (["--out", "nowhere/student.onnx"], "the folder nowhere does not exist"),
         (["--out", "s.onnx", "--rows", "rows.csv"], "rows.csv does not exist"),

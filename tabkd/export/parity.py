@@ -92,8 +92,10 @@ def adversarial_rows(
 
 
 def _candidates(column: Column, thresholds: Any, texts: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    if texts is not None or column.kind == "category":
-        known = list(column.categories if texts is None else texts)
+    if texts is not None and column.kind in ("integer", "number"):
+        return np.array([float(text) for text in texts] + [98765.0, np.nan]), np.empty(0)
+    if column.kind == "category":
+        known = list(column.categories)
         numeric = bool(known) and not isinstance(known[0], str)
         missing: list[Any] = [np.nan, -12345.0] if numeric else [None, _UNKNOWN]
         pool = np.empty(len(known) + 2, dtype=object)
