@@ -136,7 +136,7 @@ def submission(sample: pd.DataFrame, ids: pd.Series | None, target: str, answers
     order = np.arange(len(answers.values))
     columns = sample.columns.tolist()
     if ids is not None and ids.name in columns:
-        columns.remove(ids.name)
+        columns = [name for name in columns if name != ids.name]
         order = _match(sample[ids.name].astype(str), ids.astype(str))
     elif len(sample) != len(order):
         raise InputError(

@@ -9,10 +9,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 
 N_ROWS = 400
+
+#: For files with ``TreeEnsemble``, which older runtimes lack or run wrongly.
+needs_new_runtime = pytest.mark.skipif(
+    tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 24), reason="ai.onnx.ml 5 needs onnxruntime 1.24"
+)
 
 
 @pytest.fixture(scope="session")

@@ -107,10 +107,11 @@ def test_target_of_numbers_must_be_finite(numbers, two, missing):
 @pytest.mark.parametrize("dtype", [object, "str", "string", "category"])
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=["None", "NaN", "NA"])
 def test_missing_text_label_is_refused(numbers, two, dtype, missing):
-    y = pd.Series(np.array(["no", "yes"], dtype=object)[two])
-    y[7] = missing
+    labels = np.array(["no", "yes"], dtype=object)[two]
+    labels[7] = missing
+    y = pd.Series(labels, dtype=dtype)  # in pandas 2, astype("str") would write the missing label out as text
     with pytest.raises(ValueError, match="Input y contains NaN or infinity, first in row 7"):
-        plain().fit(numbers, y.astype(dtype))
+        plain().fit(numbers, y)
 
 
 @pytest.mark.parametrize("dtype", ["Int64", "boolean", "Float64"])

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from conftest import needs_new_runtime
 from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner
 
@@ -92,6 +93,7 @@ def test_rows_are_proved_too(folder: Path, tmp_path: Path) -> None:
     assert proved == usual + 100
 
 
+@needs_new_runtime
 def test_options_reach_the_file(folder: Path, tmp_path: Path) -> None:
     options = ["--inputs", "matrix", "--precision", "float64", "--compact"]
     done("export", folder / "fit", "--out", tmp_path / "a.onnx", *options)

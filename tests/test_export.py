@@ -9,6 +9,7 @@ import onnx
 import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
+from conftest import needs_new_runtime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
@@ -238,6 +239,7 @@ def test_compact_file_is_half_the_size_and_answers_the_same(table, two, tmp_path
     assert (tmp_path / "model.onnx").stat().st_size < size / 2
 
 
+@needs_new_runtime
 def test_float64_answers_to_the_last_digits(table, two, tmp_path):
     model = distilled(lgbm(), table, two, ensemble=True)
     found = exported(model, tmp_path, table, precision="float64").predict_proba(table)

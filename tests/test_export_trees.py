@@ -31,7 +31,7 @@ from tabkd.export.from_xgboost import output_link as xgboost_link
 from tabkd.export.from_xgboost import read_xgboost
 from tabkd.export.graph import Graph
 from tabkd.export.trees import add_trees
-from tabkd.families import decision_values
+from tabkd.families import decision_values, watching
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -102,7 +102,8 @@ def test_lightgbm_classifier(params, y):
 
 def test_lightgbm_after_early_stopping_has_the_best_rounds():
     model = LGBMClassifier(**{**QUIET, "n_estimators": 200}, early_stopping_rounds=3)
-    model.fit(X[:400], TWO[:400], eval_X=X[400:], eval_y=TWO[400:])
+    with watching():
+        model.fit(X[:400], TWO[:400], eval_set=[(X[400:], TWO[400:])])
     assert len(read_lightgbm(model, 4).trees) == model.best_iteration_
 
 

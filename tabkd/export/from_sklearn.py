@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from tabkd._compat import is_regressor
 from tabkd.export.trees import Tree, Trees, at_most, below, with_sets
@@ -36,7 +37,8 @@ def read_sklearn(estimator: Any, n_features: int) -> Trees:
     Raises
     ------
     ValueError
-        If the first prediction of gradient boosting is a model of its own, or a classifier has several outputs.
+        If the first prediction of gradient boosting is a model of its own, a classifier has several outputs, or the
+        categories of histogram gradient boosting are texts.
     """
     name = type(estimator).__name__
     if name.startswith("Hist"):
@@ -64,7 +66,7 @@ def _read(tree: Any, factor: float, regressor: bool) -> Tree:
 
 
 def _read_boosted(estimator: Any, n_features: int) -> Trees:
-    if not (estimator.init is None or estimator.init == "zero"):
+    if not _starts_alike(estimator.init):
         raise ValueError(
             f"{type(estimator).__name__} starts from init={estimator.init!r}, a model of its own. Use init=None."
         )
@@ -75,10 +77,14 @@ def _read_boosted(estimator: Any, n_features: int) -> Trees:
         for output, part in enumerate(stage):
             placed = _read(part.tree_, estimator.learning_rate, True)
             trees.append(_placed(placed, output, n_outputs))
-    probe = np.zeros((1, n_features))
-    answer = estimator.predict(probe) if is_regressor(estimator) else estimator.decision_function(probe)
-    start = np.reshape(answer, (1, -1)) - Trees(trees, np.zeros(n_outputs), n_features).scores(probe)
-    return Trees(trees, start[0], n_features)
+    # Asked of the start itself: predicting on an array would warn where the model was fitted on a frame.
+    return Trees(trees, estimator._raw_predict_init(np.zeros((1, n_features)))[0], n_features)
+
+
+def _starts_alike(init: Any) -> bool:
+    """Whether gradient boosting starts from the same values on every row."""
+    constant = isinstance(init, DummyClassifier | DummyRegressor) and init.strategy != "stratified"
+    return constant or init is None or isinstance(init, str)
 
 
 def _placed(tree: Tree, output: int, n_outputs: int) -> Tree:
@@ -102,24 +108,19 @@ def _read_hist(estimator: Any, n_features: int) -> Trees:
 
 def _encoded_columns(estimator: Any, n_features: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """For each column that the trees read: which column of the caller it is, and what its category codes stand for."""
-    if estimator.is_categorical_ is None or estimator._preprocessor is None:
+    categorical = estimator.is_categorical_
+    if categorical is None:
         return np.arange(n_features), {}
-    given = _is_categorical_given(estimator, n_features)
-    columns = np.concatenate([np.flatnonzero(given), np.flatnonzero(~given)])
+    columns = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
     known = estimator._preprocessor.named_transformers_["encoder"].categories_
+    for column, values in zip(columns, known, strict=False):
+        texts = [value for value in values.tolist() if isinstance(value, str)]
+        if texts:
+            raise ValueError(
+                f"{type(estimator).__name__} was fitted on texts in column {column}, such as {texts[0]!r}. Fit it on "
+                "numbers in place of them, with categorical_features naming the column."
+            )
     return columns, {i: np.asarray(values, dtype=float) for i, values in enumerate(known)}
-
-
-def _is_categorical_given(estimator: Any, n_features: int) -> np.ndarray:
-    asked = np.asarray(estimator.categorical_features)
-    if asked.dtype == bool:
-        return asked
-    mask = np.zeros(n_features, dtype=bool)
-    if asked.dtype.kind in "OUT":
-        names = list(estimator.feature_names_in_)
-        asked = np.array([names.index(name) for name in asked.tolist()])
-    mask[asked] = True
-    return mask
 
 
 def _read_predictor(predictor: Any, columns: np.ndarray, categories: dict[int, np.ndarray]) -> Tree:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 
+from tabkd._compat import is_regressor
 from tabkd.export.trees import Tree, Trees, below, whole_numbers, with_sets
 
 __all__ = ["output_link", "read_xgboost"]
 
 _EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
-_IDENTITY = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror")
+_SIGMOID = ("reg:logistic", "binary:logistic")
+_IDENTITY = (
+    *("reg:squarederror", "reg:squaredlogerror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror"),
+    "binary:logitraw",
+)
+#: Objectives whose classifiers answer with the sigmoid or the softmax of the margins.
+_PROBABILITIES = (*_SIGMOID, "multi:softprob", "multi:softmax")
+#: More than half of the text, and nothing that predictions need. A quote inside a name is escaped, so no name matches.
+_UNUSED = re.compile(rb'"(?:base_weights|loss_changes|sum_hessian|parents)":\[[^\]]*\],')
 #: Rows on which the intercept is found out.
 _N_PROBES = 64
 
@@ -26,7 +36,7 @@ def output_link(estimator: Any) -> str:
         If it is anything else.
     """
     name = estimator.objective
-    if name == "reg:logistic":
+    if name in _SIGMOID:
         return "sigmoid"
     if name in _EXPONENTIAL:
         return "exp"
@@ -52,10 +62,13 @@ def read_xgboost(estimator: Any, n_features: int) -> Trees:
     Raises
     ------
     ValueError
-        If the model is linear, or has trees of several outputs each.
+        If the model is linear, has trees of several outputs each, or takes a number for missing; or if a classifier's
+        probabilities are no sigmoid or softmax of its margins.
     """
     booster = estimator.get_booster()
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    if not (estimator.missing is None or np.isnan(estimator.missing)):
+        raise ValueError(f"XGBoost's missing={estimator.missing} cannot be exported. Put NaN for missing, fit anew.")
+    learner = json.loads(_UNUSED.sub(b"", bytes(booster.save_raw("json"))))["learner"]
     boosting = learner["gradient_booster"]
     if boosting["name"] == "gblinear":
         raise ValueError("XGBoost's booster='gblinear' has no trees. Use a linear model of scikit-learn.")
@@ -64,7 +77,10 @@ def read_xgboost(estimator: Any, n_features: int) -> Trees:
         raise ValueError("XGBoost's multi_strategy='multi_output_tree' cannot be exported. Use 'one_output_per_tree'.")
     counts = learner["learner_model_param"]
     n_outputs = max(1, int(counts["num_class"]), int(counts.get("num_target", 1)))
-    n_rounds = estimator.best_iteration + 1 if estimator.early_stopping_rounds else booster.num_boosted_rounds()
+    if not is_regressor(estimator):
+        _check_probabilities(estimator, learner["objective"]["name"], n_outputs)
+    # Known after early stopping, whether a parameter or a callback asked for it.
+    n_rounds = getattr(estimator, "best_iteration", booster.num_boosted_rounds() - 1) + 1
     n_trees = int(model["iteration_indptr"][n_rounds])
     factors = boosting.get("weight_drop", np.ones(n_trees))
     trees = [
@@ -73,6 +89,20 @@ def read_xgboost(estimator: Any, n_features: int) -> Trees:
     ]
     started = Trees(trees, np.zeros(n_outputs), n_features)
     return Trees(trees, _intercept(estimator, started, n_rounds), n_features)
+
+
+def _check_probabilities(classifier: Any, objective: str, n_outputs: int) -> None:
+    if objective not in _PROBABILITIES:
+        raise ValueError(
+            f"XGBoost's objective {objective!r} gives no probabilities to export. Use 'binary:logistic' or "
+            "'multi:softprob'."
+        )
+    n_classes = classifier.n_classes_
+    if n_outputs != (1 if n_classes == 2 else n_classes):
+        raise ValueError(
+            f"{type(classifier).__name__} has {n_outputs} margins for {n_classes} classes. Use objective="
+            "'binary:logistic' for two classes, and one model per label for several labels."
+        )
 
 
 def _intercept(estimator: Any, trees: Trees, n_rounds: int) -> np.ndarray:
