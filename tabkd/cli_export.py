@@ -59,9 +59,12 @@ def export(
         if out is None and with_runtime is None and web is None:
             raise InputError(f"Nothing says where to write. Give --out {MODEL}, --with-runtime or --web FOLDER.")
         name = MODEL if out is None else out.name
-        device = {with_runtime: (name, RUNTIME, SCRIPT, README)} if with_runtime is not None else {}
-        page = {web: (MODEL, "index.html")} if web is not None else {}
-        _check_free([out] if out is not None else [], device | page, overwrite)
+        folders: dict[Path, tuple[str, ...]] = {}
+        if with_runtime is not None:
+            folders[with_runtime] = (name, RUNTIME, SCRIPT, README)
+        if web is not None:
+            folders[web] = (MODEL, "index.html")
+        _check_free([out] if out is not None else [], folders, overwrite)
         summary, fitted = load_summary(model), load_model(model)
         table = None if rows is None else read_table(rows, text=summary["text_columns"])
         with TemporaryDirectory() as folder, bad_input():

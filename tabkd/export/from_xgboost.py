@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -133,4 +134,15 @@ def _read(tree: dict[str, Any], output: int, n_outputs: int, factor: float) -> T
     )
     categories = np.array(tree["categories"], dtype=float)
     segments = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True)
-    return with_sets(read, {node: whole_numbers(categories[start : start + size]) for node, start, size in segments})
+    sets = {node: whole_numbers(categories[start : start + size]) for node, start, size in segments}
+    return _without_deleted(with_sets(read, sets))
+
+
+def _without_deleted(tree: Tree) -> Tree:
+    """The tree without the leaves that pruning cut off: XGBoost keeps them, runtimes take them for further roots."""
+    inner = tree.feature >= 0
+    kept = np.zeros(len(inner), dtype=bool)
+    kept[np.concatenate([[0], tree.yes[inner], tree.no[inner]])] = True
+    place = np.where(kept, np.cumsum(kept) - 1, 0)
+    moved = replace(tree, yes=place[tree.yes], no=place[tree.no])
+    return Tree(*(getattr(moved, part.name)[kept] for part in fields(Tree)))
