@@ -36,6 +36,11 @@ def export(
     ort: Annotated[
         Path | None, typer.Option(help="dist folder of the npm package onnxruntime-web, which the page needs.")
     ] = None,
+    c: Annotated[Path | None, typer.Option("--c", help="C program to write that calls the file.")] = None,
+    kotlin: Annotated[Path | None, typer.Option(help="Kotlin source to write that calls the file.")] = None,
+    mobile: Annotated[
+        Path | None, typer.Option(help="Folder for the .ort format of phones, with its list of operators.")
+    ] = None,
     inputs: Annotated[
         Literal["columns", "matrix"], typer.Option(help="One input per column, or one matrix of numbers and codes.")
     ] = "columns",
@@ -51,12 +56,13 @@ def export(
     """Write a saved student as one ONNX file, proved to answer as Python does."""
     with reported():
         from tabkd.export import to_onnx
+        from tabkd.export.examples import c_example, kotlin_example, write_ort
         from tabkd.export.web import write_web
         from tabkd.files import InputError, read_table
         from tabkd.results import load_model, load_summary
         from tabkd.runtime import OnnxPredictor
 
-        if out is None and with_runtime is None and web is None:
+        if all(target is None for target in (out, with_runtime, web, mobile)):
             raise InputError(f"Nothing says where to write. Give --out {MODEL}, --with-runtime or --web FOLDER.")
         name = MODEL if out is None else out.name
         folders: dict[Path, tuple[str, ...]] = {}
@@ -64,7 +70,10 @@ def export(
             folders[with_runtime] = (name, RUNTIME, SCRIPT, README)
         if web is not None:
             folders[web] = (MODEL, "index.html")
+        if mobile is not None:
+            folders[mobile] = (Path(name).with_suffix(".ort").name,)
         _check_free([out] if out is not None else [], folders, overwrite)
+        _check_free([], {source.parent: (source.name,) for source in (c, kotlin) if source is not None}, overwrite)
         summary, fitted = load_summary(model), load_model(model)
         table = None if rows is None else read_table(rows, text=summary["text_columns"])
         with TemporaryDirectory() as folder, bad_input():
@@ -72,12 +81,18 @@ def export(
             content = made.read_bytes()
             if web is not None:
                 write_web(made, web, ort=ort)
+            if mobile is not None:
+                mobile.mkdir(parents=True, exist_ok=True)
+                write_ort(made, mobile)
+            sources = {c: c_example, kotlin: kotlin_example}
+            examples = {path: example(made).encode() for path, example in sources.items() if path is not None}
         described = OnnxPredictor(content).metadata
-        files = {} if out is None else {out: content}
+        files = examples if out is None else {out: content, **examples}
         if with_runtime is not None:
             files |= _device_files(with_runtime, name, content, described)
         _write(files)
-        written = [*map(str, files), *([] if web is None else [str(web / "index.html")])]
+        pages = [] if web is None else [web / "index.html"]
+        written = [*map(str, [*files, *pages, *([] if mobile is None else [mobile])])]
         typer.echo(f"Wrote {', '.join(written)}.")
         typer.echo(f"The model: {_size(len(content))}. {_proof_line(described['proof'])}")
 

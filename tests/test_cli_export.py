@@ -118,6 +118,18 @@ def test_export_writes_a_page(folder: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["index.html", "student.onnx"]
 
 
+def test_export_writes_sources_that_call_the_file(folder: Path, tmp_path: Path) -> None:
+    sources = ["--c", tmp_path / "call.c", "--kotlin", tmp_path / "Call.kt"]
+    done("export", folder / "fit", "--out", tmp_path / "student.onnx", *sources)
+    assert "int main" in (tmp_path / "call.c").read_text(encoding="utf-8")
+    assert "class Student" in (tmp_path / "Call.kt").read_text(encoding="utf-8")
+
+
+def test_export_writes_the_format_of_phones(folder: Path, tmp_path: Path) -> None:
+    done("export", folder / "fit", "--mobile", tmp_path / "phone")
+    assert any(path.suffix == ".ort" for path in (tmp_path / "phone").iterdir())
+
+
 def test_export_replaces_no_page_unasked(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("mine", encoding="utf-8")
     assert "index.html exists" in refused("export", folder / "fit", "--web", tmp_path)
@@ -292,6 +304,6 @@ print(json.dumps(sorted(loaded - sys.stdlib_module_names)))
 
 
 def test_device_folder_explains_itself(folder: Path) -> None:
-    names = {path.name for path in (folder / "device").iterdir()}
+    names = {path.name for path in (folder / "device").glob("*.*")}  # the script may have been run: __pycache__
     assert names == {"student.onnx", "runtime.py", "predict.py", "README.md"}
     assert "나이 (세)" in (folder / "device" / "README.md").read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ LAYERS = [
     },
     {"tabkd.export.models", "tabkd.export.pipelines", "tabkd.export.plain"},
     {"tabkd.export.parity"},
-    {"tabkd.export.write", "tabkd.export.web"},
+    {"tabkd.export.write", "tabkd.export.web", "tabkd.export.examples"},
     {"tabkd.export"},
     {"tabkd.recipe"},
     {"tabkd.estimator"},
