@@ -26,7 +26,7 @@ import tabkd.export.write
 from tabkd import DistilledEstimator
 from tabkd.export import ParityError, to_onnx
 from tabkd.export.graph import Graph
-from tabkd.export.trees import Tree, Trees, add_trees, at_most, below, merge
+from tabkd.export.trees import Tree, Trees, add_trees, at_most, below, merge, whole_numbers, with_sets
 from tabkd.runtime import OnnxPredictor
 
 
@@ -82,7 +82,10 @@ STUDENTS = {
     "forest": (RandomForestClassifier(10, max_depth=4, random_state=0), {"student_features": PLAIN}),
     "extra trees": (ExtraTreesClassifier(10, max_depth=4), {"student_features": PLAIN, "ensemble": True}),
     "logistic": (LogisticRegression(max_iter=500), {"student_features": PLAIN, "ensemble": True}),
-    "network": (MLPRegressor(hidden_layer_sizes=(8,), max_iter=20), {"student_features": ["a b", "city"]}),
+    "network": (
+        MLPRegressor(hidden_layer_sizes=(8,), max_iter=20, random_state=0),
+        {"student_features": ["a b", "city"]},
+    ),
     "pipeline of trees": (pipeline(lgbm()), {}),
     "pipeline": (pipeline(LogisticRegression()), {"ensemble": True}),
     "selector": (lgbm(), {"student_features": SelectKBest(k=2), "ensemble": True, "teacher_features": [0, 1]}),
@@ -101,7 +104,7 @@ def test_file_answers_as_the_student_does(table, two, three, tmp_path, name, cla
 
 
 @pytest.mark.parametrize(
-    "student", [lgbm(LGBMRegressor), Ridge(), MLPRegressor(max_iter=20)], ids=["lgbm", "ridge", "mlp"]
+    "student", [lgbm(LGBMRegressor), Ridge(), MLPRegressor(max_iter=20, random_state=0)], ids=["lgbm", "ridge", "mlp"]
 )
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
@@ -237,6 +240,24 @@ def test_compact_file_is_half_the_size_and_answers_the_same(table, two, tmp_path
     size = (tmp_path / "model.onnx").stat().st_size
     np.testing.assert_allclose(exported(model, tmp_path, table, compact=True).predict_proba(table), plain, atol=2e-6)
     assert (tmp_path / "model.onnx").stat().st_size < size / 2
+
+
+def test_compact_file_with_sets_of_categories_answers_the_same(table, two, tmp_path):
+    model = distilled(lgbm(categorical_feature=["city"], min_data_per_group=5), table, two, ensemble=True)
+    found = exported(model, tmp_path, table, compact=True).predict_proba(table)
+    np.testing.assert_allclose(found, model.predict_proba(table), atol=2e-6)
+
+
+def test_sets_of_categories_in_float64_are_refused_with_the_fix():
+    leaves, numbers = [False] * 5, np.array([[0.0], [0.0], [1.0], [2.0], [3.0]])
+    asked = Tree(
+        feature=np.array([0, 1, -1, -1, -1]), threshold=np.zeros(5), yes=np.array([1, 2, 0, 0, 0]),
+        no=np.array([4, 3, 0, 0, 0]), missing=np.array(leaves), value=numbers,
+    )  # fmt: skip
+    trees = Trees([with_sets(asked, {0: whole_numbers(np.array([1, 3]))})], np.zeros(1), 2)
+    graph = Graph(np.float64)
+    with pytest.raises(ValueError, match="sets of categories cannot be exported with precision='float64'"):
+        add_trees(graph, graph.input("x", np.float64, 2), trees)
 
 
 @needs_new_runtime

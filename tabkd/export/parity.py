@@ -145,7 +145,7 @@ def prove(model: FittedModel, predictor: OnnxPredictor, tables: Sequence[pd.Data
         found, found_labels = _answers(predictor, asked, classify)
         singles = [asked.iloc[i : i + 1] for i in range(min(len(table), N_SINGLE))]
         alone = [_answers(predictor, row, classify)[0] for row in singles]
-        scale = 1.0 if classify else np.abs(expected) + expected.std(axis=0) + np.finfo(np.float32).tiny
+        scale = 1.0 if classify else np.abs(expected) + np.ptp(expected, axis=0) + np.finfo(np.float32).tiny
         for answers in (found, np.concatenate([*alone, found[len(alone) :]])):
             difference = np.abs(answers - expected) / scale
             difference = np.where(np.isnan(difference), np.inf, difference)

@@ -259,9 +259,20 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
         levels = [_levels(tree) for tree in parts]
         if all(level is not None for level in levels):
             return _add_oblivious(graph, features, [level for level in levels if level is not None], base)
-    if (graph.compact or graph.dtype is np.float64) and parts:
+    shares = any(_shares_nodes(tree) for tree in parts)
+    if shares and graph.dtype is np.float64:
+        raise ValueError("Splits on sets of categories cannot be exported with precision='float64'. Use float32.")
+    if (graph.compact or graph.dtype is np.float64) and parts and not shares:
         return _add_ensemble(graph, features, parts, base)
-    return _add_regressor(graph, features, parts or [Tree.leaf(np.zeros(trees.n_outputs))], base)
+    scores = _add_regressor(graph, features, parts or [Tree.leaf(np.zeros(trees.n_outputs))], base)
+    return graph.cast(scores)  # the operator answers in float32, whatever it is asked in
+
+
+def _shares_nodes(tree: Tree) -> bool:
+    """Whether a node other than a leaf follows several, which ai.onnx.ml 5 forbids."""
+    inner = tree.feature >= 0
+    named = np.bincount(np.concatenate([tree.yes[inner], tree.no[inner]]), minlength=len(inner))
+    return bool((named[inner] > 1).any())
 
 
 def _joined(parts: Sequence[Tree]) -> Tree:
