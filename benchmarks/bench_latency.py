@@ -32,6 +32,8 @@ from tabkd.runtime import OnnxPredictor
 
 QUESTION = "latency"
 DEPTH = 6
+#: Calls of one kind in a row: longer than caches need to fill, shorter than the machine's moods.
+_BLOCK = 50
 
 
 def models(n_trees: int) -> dict[str, Any]:
@@ -55,14 +57,15 @@ def numbers() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def median_us(calls: dict[str, Any], n: int) -> dict[str, float]:
-    """Median microseconds of each call; the calls take turns, so that noise meets all of them."""
+    """Median microseconds of each call; the calls take turns by blocks, so that noise meets all of them."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for k in range(n):
+    for block in range(n // _BLOCK):
         for name, call in calls.items():
-            start = time.perf_counter_ns()
-            call(k)
-            taken[name].append((time.perf_counter_ns() - start) / 1e3)
-    return {name: float(np.median(times[n // 10 :])) for name, times in taken.items()}
+            for k in range(block * _BLOCK, (block + 1) * _BLOCK):
+                start = time.perf_counter_ns()
+                call(k)
+                taken[name].append((time.perf_counter_ns() - start) / 1e3)
+    return {name: float(np.median(times)) for name, times in taken.items()}
 
 
 def calls_of(predictor: OnnxPredictor, rows: np.ndarray, names: list[str]) -> tuple[Any, Any]:
