@@ -1,7 +1,8 @@
 """One row, one thread: how long does a prediction take from the exported file, and from the library that fitted it?
 
-a. Median time of one row: native predict, the raw session with one matrix input and with one input per column, and
-   ``OnnxPredictor.predict_one``; 500 trees of depth 6, and five folds of 500 merged against one model of 2,500.
+a. Median time of one row, 500 trees of depth 6: native predict, the raw session (``run`` with a dict of arrays, and
+   with its tensors bound once) for one matrix input and for one input per column, and ``OnnxPredictor.predict_one``.
+m. Five folds of 500 trees merged in one file, against one model of 2,500 trees.
 b. Time to load each file, and the memory that it takes.
 
 Run: python benchmarks/bench_latency.py [--quick] [--parts a,b]
@@ -23,6 +24,7 @@ import pandas as pd
 from _common import arguments, save, seconds, table
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
+from onnxruntime import OrtValue
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from xgboost import XGBClassifier
 
@@ -68,15 +70,29 @@ def median_us(calls: dict[str, Any], n: int) -> dict[str, float]:
     return {name: float(np.median(times)) for name, times in taken.items()}
 
 
-def calls_of(predictor: OnnxPredictor, rows: np.ndarray, names: list[str]) -> tuple[Any, Any]:
-    """The raw session on inputs that are ready, and ``predict_one`` on a dict."""
+def calls_of(predictor: OnnxPredictor, rows: np.ndarray, names: list[str]) -> dict[str, Any]:
+    """The raw session on arrays that are ready, with bound tensors, and ``predict_one`` on a dict."""
     dicts = [dict(zip(names, row.tolist(), strict=True)) for row in rows]
     if predictor.metadata["inputs"] == "matrix":
         feeds = [{"features": row[None]} for row in rows]
     else:
         feeds = [{name: row[None, i : i + 1] for i, name in enumerate(names)} for row in rows]
-    run = predictor.session.run
-    return (lambda k: run(None, feeds[k % len(feeds)])), (lambda k: predictor.predict_one(dicts[k % len(dicts)]))
+    session, outputs = predictor.session, predictor.metadata["outputs"]
+    one, binding = np.zeros_like(rows[:1]), session.io_binding()
+    for name, part in zip(feeds[0], np.split(one, len(feeds[0]), axis=1), strict=True):
+        binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(part))
+    for name in outputs:
+        binding.bind_output(name)
+
+    def bound(k: int) -> None:
+        one[0] = rows[k % len(rows)]
+        session.run_with_iobinding(binding)
+
+    return {
+        "run": lambda k: session.run(outputs, feeds[k % len(feeds)]),
+        "bound": bound,
+        "predict_one": lambda k: predictor.predict_one(dicts[k % len(dicts)]),
+    }
 
 
 def part_a(quick: bool) -> list[dict[str, Any]]:
@@ -86,20 +102,19 @@ def part_a(quick: bool) -> list[dict[str, Any]]:
     results = []
     with TemporaryDirectory() as folder:
         for library, model in models(n_trees).items():
-            model.fit(X.to_numpy()[:4000], y[:4000])
+            model.fit(X.to_numpy(), y)
             calls = {"native": partial(_native, model, rows)}
             for inputs in ("matrix", "columns"):
                 predictor = OnnxPredictor(to_onnx(model, Path(folder) / f"{inputs}.onnx", X=rows, inputs=inputs))
-                calls[inputs], calls[f"{inputs} predict_one"] = calls_of(predictor, rows, names)
+                calls |= {f"{inputs}_{name}": call for name, call in calls_of(predictor, rows, names).items()}
             found = median_us(calls, n_calls)
             results.append(
                 {
                     "model": library,
                     "trees": n_trees,
                     **{f"{name}_us": value for name, value in found.items()},
-                    "matrix_times_faster": found["native"] / found["matrix"],
-                    "columns_times_faster": found["native"] / found["columns"],
-                    "predict_one_overhead_us": found["columns predict_one"] - found["columns"],
+                    **{f"{name}_times_faster": found["native"] / us for name, us in found.items() if name != "native"},
+                    "predict_one_overhead_us": found["columns_predict_one"] - found["columns_bound"],
                 }
             )
             save(QUESTION + ("_quick" if quick else ""), "one_row", results)
@@ -130,7 +145,7 @@ def part_m(quick: bool) -> list[dict[str, Any]]:
         calls = {}
         for name, model in (("merged", merged), ("single", single)):
             path = to_onnx(model, Path(folder) / f"{name}.onnx", X=X[:500], inputs="matrix")
-            calls[name], _ = calls_of(OnnxPredictor(path), rows, names)
+            calls[name] = calls_of(OnnxPredictor(path), rows, names)["bound"]
         found = median_us(calls, n_calls)
         results.append(
             {
@@ -168,10 +183,15 @@ def part_b(quick: bool) -> list[dict[str, Any]]:
 
 def _load(path: Path) -> tuple[float, float]:
     OnnxPredictor(path)  # once, for the libraries
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = [OnnxPredictor(path) for _ in range(5)]
-    taken = np.median([seconds(lambda: OnnxPredictor(path)) for _ in range(5)])
-    return float(taken * 1e3), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 / len(kept)
+    before, kept = _resident(), [OnnxPredictor(path) for _ in range(10)]
+    grown = (_resident() - before) / len(kept)
+    return float(np.median([seconds(lambda: OnnxPredictor(path)) for _ in range(5)]) * 1e3), grown
+
+
+def _resident() -> float:
+    """MiB that this process holds (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 PARTS = {"a": ("one_row", part_a), "m": ("merged", part_m), "b": ("loading", part_b)}

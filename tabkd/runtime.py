@@ -9,6 +9,8 @@ import difflib
 import json
 import os
 import re
+import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +30,9 @@ _UNKNOWN, _MISSING, _FIRST_CATEGORY = 0, 1, 2
 _WRONG_RELEASES = {"1.26.0": "the probabilities of forests"}
 #: From this opset of ai.onnx.ml on trees are another operator, which onnxruntime runs rightly from this release on.
 _ENSEMBLE_OPSET, _ENSEMBLE_RELEASE = 5, (1, 24)
+#: Rows at once: more are hardly faster, and a forest as plain operators takes kilobytes for each.
+_BATCH_SIZE = 1000
+_DTYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 #: How onnxruntime says that a file is newer than itself.
 _TOO_OLD = re.compile(
     r"Opset \d+ is under development|Unsupported model IR version: \d+|No Op registered for \S+ with \S+ of \d+"
@@ -65,7 +70,7 @@ class OnnxPredictor:
     n_threads : int
         0 leaves it to onnxruntime. More than one pays for many rows at once.
     batch_size : int, optional
-        Rows given to onnxruntime at once, to bound memory; all of them if left out.
+        Rows given to onnxruntime at once, to bound memory; 1,000 if left out.
 
     Attributes
     ----------
@@ -97,8 +102,8 @@ class OnnxPredictor:
         if n_threads < 0:
             raise ValueError(f"n_threads must be at least 0, got {n_threads}. Try 1.")
         if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}. Try 10_000, or None for all rows.")
-        self._batch_size = batch_size
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}. Try 10_000, or None for 1,000.")
+        self._batch_size = batch_size or _BATCH_SIZE
         self._name = "The model" if isinstance(path, bytes) else str(path)
         self.session = self._load(path, providers, n_threads)
         try:
@@ -118,6 +123,8 @@ class OnnxPredictor:
         self._numeric = [column.name for column in self._columns if column.type == "float"]
         self._text_names = [column.name for column in self._columns if column.type == "string"]
         self._texts = [column for column in self._columns if column.type == "string"]
+        self._threshold = self._metadata.get("threshold")
+        self._bound = None if self._texts and not self._matrix else _BoundRow(self.session, self._outputs[-1])
 
     @property
     def columns(self) -> list[str]:
@@ -195,14 +202,17 @@ class OnnxPredictor:
             If a column is missing, or holds what the model cannot read.
         """
         try:
-            feed = self._feed_of_one(row)
-        except (KeyError, TypeError, ValueError):  # a rarer way to say missing, or a mistake: the long way names it
-            feed = self._feed({name: [row[name]] for name in self.columns if name in row})
-        found = self.session.run(self._outputs, feed)
+            values = self._values_of(row)
+        except (KeyError, TypeError, ValueError, OverflowError, struct.error):
+            # A rarer way to say missing, or a mistake: the long way names it.
+            values = self._run({name: [row[name]] for name in self.columns if name in row}, self._outputs[-1])[
+                0
+            ].tolist()
         if self._classes is None:
-            values = found[0][0].tolist()
             return values[0] if len(values) == 1 else values
-        return Answer(self._exact(found[0]).item(), dict(zip(self._labels, found[1][0].tolist(), strict=True)))
+        # As the file says it; onnxruntime is slower, and crashes, where a row of text is bound.
+        code = values.index(max(values)) if self._threshold is None else int(values[1] > self._threshold)
+        return Answer(self._labels[code], dict(zip(self._labels, values, strict=True)))
 
     def _load(self, path: Any, providers: Sequence[Any] | None, n_threads: int) -> Any:
         import onnxruntime  # type: ignore[import-untyped]
@@ -288,24 +298,23 @@ class OnnxPredictor:
     def _run(self, X: Any, output: str) -> np.ndarray:
         feed = self._feed(X)
         n_rows = len(next(iter(feed.values())))
-        step = self._batch_size or n_rows
+        step = self._batch_size
         batches = [
             self.session.run([output], {name: values[start : start + step] for name, values in feed.items()})[0]
             for start in range(0, n_rows, step)
         ]
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
-    def _feed_of_one(self, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """What onnxruntime reads, for values that NumPy and Python take as they are."""
-        with np.errstate(over="ignore"):
-            if self._matrix:
-                cells = [c.code(row[c.name]) if c.coded else row[c.name] for c in self._columns]
-                return {_MATRIX: np.array([cells], dtype=np.float32)}
-            numbers = np.array([row[name] for name in self._numeric], dtype=np.float32)
+    def _values_of(self, row: Mapping[str, Any]) -> list[float]:
+        """Probabilities, or predictions, for one row whose cells need no reading."""
+        if self._bound is not None:
+            coded = self._matrix
+            return self._bound.run([c.code(row[c.name]) if coded and c.coded else row[c.name] for c in self._columns])
+        numbers = np.frombuffer(_packed([row[name] for name in self._numeric]), dtype=np.float32)
         texts = np.array([column.text(row[column.name]) for column in self._texts], dtype=object)
         feed = dict(zip(self._numeric, numbers.reshape(-1, 1, 1), strict=True))
         feed.update(zip(self._text_names, texts.reshape(-1, 1, 1), strict=True))
-        return feed
+        return self.session.run(self._outputs[-1:], feed)[0][0].tolist()
 
     def _feed(self, X: Any) -> dict[str, np.ndarray]:
         """What onnxruntime reads, for any table."""
@@ -360,6 +369,34 @@ class OnnxPredictor:
                 + (f" ({missing[0]!r}: there is {close[0]!r})" if close else "")
                 + f". This model needs {self.columns}; a missing value is None."
             )
+
+
+class _BoundRow(threading.local):
+    """Tensors of one row of numbers, bound to the session once per thread: nothing is copied or looked up again."""
+
+    def __init__(self, session: Any, output: str) -> None:
+        from onnxruntime import OrtValue
+
+        inputs = session.get_inputs()
+        ends = np.cumsum([info.shape[1] for info in inputs])
+        self._session, self._binding = session, session.io_binding()
+        self._row = np.zeros(ends[-1], dtype=np.float32)
+        for info, part in zip(inputs, np.split(self._row[None], ends[:-1], axis=1), strict=True):
+            self._binding.bind_ortvalue_input(info.name, OrtValue.ortvalue_from_numpy(part))
+        info = next(info for info in session.get_outputs() if info.name == output)
+        self._answer = np.zeros((1, info.shape[1]), dtype=_DTYPES[info.type])
+        self._binding.bind_ortvalue_output(output, OrtValue.ortvalue_from_numpy(self._answer))
+
+    def run(self, row: Sequence[Any]) -> list[float]:
+        """The answer to the values of one row, in the order of the inputs."""
+        self._row[:] = np.frombuffer(_packed(row), dtype=np.float32)
+        self._session.run_with_iobinding(self._binding)
+        return self._answer[0].tolist()
+
+
+def _packed(numbers: Sequence[Any]) -> bytes:
+    """Numbers as float32; unlike an array's, this way refuses text and what float32 cannot hold."""
+    return struct.pack(f"{len(numbers)}f", *numbers)
 
 
 class _Column:

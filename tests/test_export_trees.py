@@ -30,7 +30,7 @@ from tabkd.export.from_sklearn import read_sklearn
 from tabkd.export.from_xgboost import output_link as xgboost_link
 from tabkd.export.from_xgboost import read_xgboost
 from tabkd.export.graph import Graph
-from tabkd.export.trees import add_trees
+from tabkd.export.trees import add_trees, merge
 from tabkd.families import decision_values, watching
 
 RNG = np.random.default_rng(0)
@@ -272,6 +272,19 @@ def test_catboost_classifier(params, y):
 def test_catboost_regressor(loss, y):
     model = CatBoostRegressor(**CAT, loss_function=loss).fit(GAPS, y)
     assert_same(read_catboost(model, 4), model.predict)
+
+
+def test_oblivious_trees_of_unequal_depth_are_merged():
+    models = [CatBoostRegressor(**{**CAT, "depth": depth}).fit(GAPS, SIGNAL) for depth in (2, 5)]
+    trees = merge([read_catboost(model, 4) for model in models])
+    assert_same(trees, lambda rows: np.mean([model.predict(rows) for model in models], axis=0))
+
+
+def test_oblivious_trees_are_written_without_nodes_of_trees():
+    graph = Graph()
+    trees = read_catboost(CatBoostRegressor(**CAT).fit(GAPS, SIGNAL), 4)
+    add_trees(graph, graph.input("x", np.float32, 4), trees)
+    assert not any("Tree" in node.op_type for node in graph.nodes)
 
 
 def test_catboost_of_counts_has_a_link():

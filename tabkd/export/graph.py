@@ -67,7 +67,10 @@ class Graph:
         taken = {info.name for info in self.inputs}
         while name in taken:
             name += "_"
-        self.nodes.append(self.helper.make_node("Identity", [value], [name]))
+        if value.startswith(_PREFIX):
+            self._rename(value, name)
+        else:
+            self.nodes.append(self.helper.make_node("Identity", [value], [name]))  # an input, answered as it is
         self.outputs.append(self.helper.make_tensor_value_info(name, self._type(dtype), ["N", *shape]))
         return name
 
@@ -130,6 +133,11 @@ class Graph:
         self.helper.set_model_props(model, metadata)
         onnx.checker.check_model(model)
         return model
+
+    def _rename(self, old: str, new: str) -> None:
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [new if name == old else name for name in names]
 
     def _type(self, dtype: Any) -> int:
         if dtype is str:

@@ -33,8 +33,8 @@ def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -
     if temperature != 1 and link != "probability":
         scores = graph.add("Mul", scores, graph.constant(temperature))
     if link == "logit":
-        positive = graph.add("Sigmoid", scores)
-        proba = graph.concat([graph.add("Sub", graph.constant(1.0), positive), positive])
+        # Both classes at once: fewer nodes than 1 - p, and small probabilities of either keep their digits.
+        proba = graph.add("Sigmoid", graph.add("Mul", scores, graph.constant([[-1.0, 1.0]])))
     elif link == "softmax":
         proba = graph.add("Softmax", scores, axis=1)
     else:
@@ -43,13 +43,15 @@ def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -
             proba = _normalized(graph, graph.add("Pow", proba, graph.constant(temperature)), n_classes)
     if model.threshold is None:
         # Where a tie is, as in NumPy, the first class wins.
-        codes = graph.add("ArgMax", proba if link != "softmax" else scores, axis=1, keepdims=0)
+        codes = graph.add("ArgMax", proba, axis=1, keepdims=0)
     else:
         above = graph.add("Greater", graph.columns(proba, 1), graph.constant(float(model.threshold)))
         codes = graph.add("Cast", above, to=7)
-    label = graph.add("Gather", graph.constant(model.classes.astype(label_dtype(model.classes))), codes, axis=0)
+    labels = model.classes.astype(label_dtype(model.classes))
+    if labels.dtype.kind != "i" or not np.array_equal(labels, np.arange(n_classes)):
+        codes = graph.add("Gather", graph.constant(labels), codes, axis=0)
     return [
-        graph.output("label", label, label_dtype(model.classes)),
+        graph.output("label", codes, label_dtype(model.classes)),
         graph.output("probabilities", proba, graph.dtype, n_classes),
     ]
 

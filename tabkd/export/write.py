@@ -59,10 +59,10 @@ def to_onnx(
         One typed ``[N, 1]`` input per column under its own name, or one float32 ``[N, F]`` input ``features`` in which
         a category is its code: faster for callers who have a matrix.
     precision : {"float32", "float64"}
-        What is computed and answered in; ``"float64"`` needs onnxruntime 1.24 for trees.
+        What is computed and answered in; ``"float64"`` needs onnxruntime 1.24 for trees other than CatBoost's
+        oblivious ones.
     compact : bool
-        Fewer bytes: CatBoost's oblivious trees become plain tensor operations, which any runtime knows, other trees an
-        operator that onnxruntime runs rightly from 1.24 on.
+        Fewer bytes for such trees, with the same need.
 
     Returns
     -------
@@ -113,7 +113,8 @@ def to_onnx(
         "sha256": hashlib.sha256(graph.model({}).SerializeToString(deterministic=True)).hexdigest(),
     }
     if fitted.classes is not None:
-        described |= {"classes": fitted.classes.tolist(), "threshold": fitted.threshold}
+        threshold = None if fitted.threshold is None else float(graph.dtype(fitted.threshold))  # as the graph holds it
+        described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
     unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
     proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, _thresholds(fitted, parts))
     described["proof"] = asdict(proof)
