@@ -2,7 +2,9 @@
 
 Every family of students x {two classes, five classes, regression, two outputs} x {numbers, missing values, text
 categories, neighbours of thresholds}, on 20,000 rows each. Beside it the usual converter of that family on the same
-kind of model fitted directly: onnxmltools, skl2onnx or CatBoost's own export, where they are installed.
+kind of model fitted directly: onnxmltools, skl2onnx or CatBoost's own export, where they are installed. For every file:
+its size, that of the compact form and of the usual converter's, and what it takes to load it with one input per column
+and with one matrix.
 
 Run: python benchmarks/bench_export.py [--quick]
 """
@@ -19,6 +21,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 from _common import arguments, save
+from _loading import loading
 from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.ensemble import (
@@ -111,7 +114,8 @@ def cell(family: str, models: tuple[Any, Any], task: str, kind: str, *, ensemble
     columns, thresholds = fitted.encoder.columns, tree_thresholds(fitted)
     texts: dict[int, Any] = {}
     if kind == "thresholds":
-        rows = pd.concat([adversarial_rows(columns, thresholds, texts, extreme=False, seed=s) for s in range(3)])
+        made_up = [adversarial_rows(columns, thresholds, texts, extreme=False, seed=s) for s in range(3)]
+        rows = pd.concat([*made_up, rows])
     elif kind == "text":
         rows.loc[rows.index[:500], "city"] = "never seen"
     with TemporaryDirectory() as folder:
@@ -124,14 +128,25 @@ def cell(family: str, models: tuple[Any, Any], task: str, kind: str, *, ensemble
             expected = model.predict(rows)
             difference = (np.abs(predictor.predict(rows) - expected) / (np.abs(expected) + expected.std())).max()
             labels = 0
+        compact = to_onnx(model, Path(folder) / "compact.onnx", X=X[:200], compact=True)
+        matrix = to_onnx(model, Path(folder) / "matrix.onnx", X=X[:200], inputs="matrix")
+        loads = {
+            f"{name}_{what}": value
+            for name, file in (("columns", path), ("matrix", matrix))
+            for what, value in loading(file).items()
+        }
+        verdict, usual_kib = usual(family, models[0 if classify else 1], X, y, rows, classify)
         return {
             **row,
             "ours": "ok",
             "rows": len(rows),
             "largest_difference": float(difference),
             "labels_differ": labels,
+            "usual": verdict,
             "kib": path.stat().st_size / 1024,
-            "usual": usual(family, models[0 if classify else 1], X, y, rows, classify),
+            "compact_kib": compact.stat().st_size / 1024,
+            "usual_kib": usual_kib,
+            **loads,
         }
 
 
@@ -148,12 +163,14 @@ class HistLike(LinearRegression):
 # ---------------------------------------------------------------------- the usual converters
 
 
-def usual(family: str, model: Any, X: pd.DataFrame, y: np.ndarray, rows: pd.DataFrame, classify: bool) -> str:
-    """What the usual converter makes of the same model fitted directly: rows that are wrong, or why it made nothing."""
+def usual(
+    family: str, model: Any, X: pd.DataFrame, y: np.ndarray, rows: pd.DataFrame, classify: bool
+) -> tuple[str, float | None]:
+    """What the usual converter makes of the same model fitted directly: wrong rows, or why nothing; and KiB."""
     if "city" in X:
         # Text goes in as it is where the model takes it, which is CatBoost.
         if family != "catboost":
-            return "takes no text"
+            return "takes no text", None
         X, rows = X.fillna({"city": ""}), rows.fillna({"city": ""})
         model = type(model)(**{**model.get_params(), "cat_features": ["city"]})
     if classify and y.dtype.kind in "OUT":
@@ -165,26 +182,31 @@ def usual(family: str, model: Any, X: pd.DataFrame, y: np.ndarray, rows: pd.Data
             model = type(model)(**{**model.get_params(), "loss_function": "MultiRMSE"})
         model.fit(X, y)
     except Exception:
-        return "not fitted"
+        return "not fitted", None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = _converted(family, model, rows, classify)
+            file = _converted(family, model, rows)
+            found = _answers(file, rows, classify)
     except Exception as error:
-        return f"refused: {type(error).__name__}"
+        return f"refused: {type(error).__name__}", None
     expected = model.predict_proba(rows) if classify else np.asarray(model.predict(rows)).reshape(len(rows), -1)
     scale = 1.0 if classify else np.abs(expected) + expected.std()
     wrong = (np.abs(found.reshape(expected.shape) - expected) / scale > 1e-5).any(axis=1).sum()
-    return "ok" if wrong == 0 else f"{wrong} rows wrong"
+    return "ok" if wrong == 0 else f"{wrong} rows wrong", len(file) / 1024
 
 
-def _converted(family: str, model: Any, rows: Any, classify: bool) -> np.ndarray:
+def _converted(family: str, model: Any, rows: Any) -> bytes:
     converters: dict[str, Callable[[], Any]] = {
         "lightgbm": lambda: _onnxmltools("convert_lightgbm", model, rows),
         "xgboost": lambda: _onnxmltools("convert_xgboost", model, rows),
         "catboost": lambda: _catboost(model),
     }
-    session = onnxruntime.InferenceSession(converters.get(family, lambda: _skl2onnx(model, rows))())
+    return converters.get(family, lambda: _skl2onnx(model, rows))()
+
+
+def _answers(file: bytes, rows: Any, classify: bool) -> np.ndarray:
+    session = onnxruntime.InferenceSession(file)
     (asked, *_) = session.get_inputs()
     answers = session.run(None, {asked.name: np.asarray(rows, dtype=np.float32)})
     if not classify:

@@ -10,18 +10,16 @@ Run: python benchmarks/bench_latency.py [--quick] [--parts a,b]
 
 from __future__ import annotations
 
-import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from _common import arguments, save, seconds, table
+from _common import arguments, save, table
+from _loading import loading
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from onnxruntime import OrtValue
@@ -167,31 +165,9 @@ def part_b(quick: bool) -> list[dict[str, Any]]:
             model.fit(X, y)
             for inputs in ("columns", "matrix"):
                 path = to_onnx(model, Path(folder) / "model.onnx", X=X[:500], inputs=inputs)
-                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    loaded_ms, mib = pool.submit(_load, path).result()
-                results.append(
-                    {
-                        "model": library,
-                        "inputs": inputs,
-                        "file_kib": path.stat().st_size / 1024,
-                        "load_ms": loaded_ms,
-                        "memory_mib": mib,
-                    }
-                )
+                size = {"file_kib": path.stat().st_size / 1024}
+                results.append({"model": library, "inputs": inputs, **size, **loading(path)})
     return results
-
-
-def _load(path: Path) -> tuple[float, float]:
-    OnnxPredictor(path)  # once, for the libraries
-    before, kept = _resident(), [OnnxPredictor(path) for _ in range(10)]
-    grown = (_resident() - before) / len(kept)
-    return float(np.median([seconds(lambda: OnnxPredictor(path)) for _ in range(5)]) * 1e3), grown
-
-
-def _resident() -> float:
-    """MiB that this process holds (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 PARTS = {"a": ("one_row", part_a), "m": ("merged", part_m), "b": ("loading", part_b)}

@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
-import tabkd.export.write
+import tabkd.export.models
 from tabkd import DistilledEstimator
 from tabkd.export import ParityError, to_onnx
 from tabkd.export.graph import Graph
@@ -310,7 +310,7 @@ def test_file_that_differs_is_not_written(table, two, tmp_path, monkeypatch):
         moved = Trees([Tree(**{**vars(t), "threshold": t.threshold + 1e-6}) for t in trees.trees], trees.base, 1)
         return add_trees(graph, features, moved)
 
-    monkeypatch.setattr(tabkd.export.write, "add_trees", wrong)
+    monkeypatch.setattr(tabkd.export.models, "add_trees", wrong)
     with pytest.raises(ParityError, match=r"on row \d+ of the proof it gives .* Python"):
         to_onnx(distilled(lgbm(), table, two), tmp_path / "wrong.onnx")
     assert list(tmp_path.iterdir()) == []

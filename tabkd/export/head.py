@@ -47,7 +47,7 @@ def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -
     else:
         above = graph.add("Greater", graph.columns(proba, 1), graph.constant(float(model.threshold)))
         codes = graph.add("Cast", above, to=7)
-    labels = model.classes.astype(label_dtype(model.classes))
+    labels: np.ndarray = model.classes.astype(label_dtype(model.classes))
     if labels.dtype.kind != "i" or not np.array_equal(labels, np.arange(n_classes)):
         codes = graph.add("Gather", graph.constant(labels), codes, axis=0)
     return [

@@ -17,7 +17,7 @@ from tabkd.export.graph import Graph
 from tabkd.export.trees import Trees, add_trees, linear, stack
 from tabkd.families import BOOSTERS, averages_trees, family
 
-__all__ = ["Texts", "add_scores", "scoring_trees"]
+__all__ = ["Texts", "add_scores", "add_tree_scores", "scoring_trees"]
 
 #: Known texts of the text columns, by their position in the matrix that the model reads.
 Texts = Mapping[int, Sequence[str]]
@@ -27,7 +27,7 @@ _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity
 
 
 def scoring_trees(adapter: Adapter, n_features: int, texts: Texts) -> Trees | None:
-    """The trees whose sum is ``adapter.raw``; None where it is no sum of trees.
+    """The trees whose sum is ``adapter.raw``, or its second column for two probabilities; None where it is no such sum.
 
     Parameters
     ----------
@@ -52,16 +52,44 @@ def scoring_trees(adapter: Adapter, n_features: int, texts: Texts) -> Trees | No
     if is_regressor(estimator):
         if _output_link(estimator) != "identity":
             return None
-        positive = adapter.link == "probability" and trees.n_outputs == 1
-        return linear(trees, [[-1.0, 1.0]], [1.0, 0.0]) if positive else trees
+        return trees
     seen, classes = _seen(adapter), np.asarray(adapter.classes)
     if adapter.link in ("logit", "softmax"):
         return trees if np.array_equal(seen, classes) else None
     if family(estimator) == "sklearn" and "Gradient" not in type(estimator).__name__:
-        return linear(trees, _placed(seen, classes), np.zeros(len(classes)))
+        places = _placed(seen, classes)[:, 1 if len(classes) == 2 else 0 :]
+        return linear(trees, places, np.zeros(places.shape[1]))
     if averages_trees(estimator) and trees.n_outputs == 1 and len(classes) == 2:
-        return linear(trees, [[-1.0, 1.0]], [1.0, 0.0])
+        return trees
     return None
+
+
+def add_tree_scores(graph: Graph, features: str, trees: Trees, link: str, classes: np.ndarray | None) -> str:
+    """Append trees that are scores; of two probabilities they hold the second alone.
+
+    Parameters
+    ----------
+    graph : Graph
+    features : str
+    trees : Trees
+        From :func:`scoring_trees`.
+    link : str
+        Scale of the scores.
+    classes : ndarray or None
+
+    Returns
+    -------
+    str
+        Scores as ``adapter.raw`` has them.
+    """
+    scores = add_trees(graph, features, trees)
+    both = classes is not None and link == "probability" and trees.n_outputs == 1
+    return _add_both(graph, scores) if both else scores
+
+
+def _add_both(graph: Graph, positive: str) -> str:
+    """Probabilities of both classes from that of the second."""
+    return graph.add("Add", graph.add("Mul", positive, graph.constant([[-1.0, 1.0]])), graph.constant([[1.0, 0.0]]))
 
 
 def add_scores(graph: Graph, adapter: Adapter, features: str, n_features: int) -> str:
@@ -87,12 +115,12 @@ def add_scores(graph: Graph, adapter: Adapter, features: str, n_features: int) -
     """
     trees = scoring_trees(adapter, n_features, {})
     if trees is not None:
-        return add_trees(graph, features, trees)
+        return add_tree_scores(graph, features, trees, adapter.link, adapter.classes)
     estimator, classes = adapter.estimator, np.asarray(adapter.classes)
     if is_regressor(estimator):
         scores = _add_values(graph, estimator, features, n_features)
         if adapter.link == "probability" and adapter.classes is not None and len(adapter.classes) == 2:
-            scores = graph.concat([graph.add("Sub", graph.constant(1.0), scores), scores])
+            return _add_both(graph, scores)
         return scores
     seen = _seen(adapter)
     if adapter.link in ("logit", "softmax"):

@@ -17,11 +17,11 @@ from tabkd.columns import ColumnEncoder, as_table
 from tabkd.export.graph import Graph
 from tabkd.export.head import add_outputs
 from tabkd.export.inputs import Inputs
-from tabkd.export.models import Texts, add_scores, scoring_trees
+from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
 from tabkd.export.parity import Proof, adversarial_rows, prove
 from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import fitted_model_of
-from tabkd.export.trees import Trees, add_trees, merge, offset_features
+from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
 from tabkd.files import replacing
 from tabkd.models import FittedModel
@@ -153,7 +153,8 @@ def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence
         merged = merge(trees)
         texts = [i for i, column in enumerate(encoder.columns) if column.name in encoder.as_text]
         features = inputs.features(merged.lookups, skipped=texts)
-        scores = add_trees(graph, features, _without(merged, np.setdiff1d(np.arange(width), texts)))
+        read = _without(merged, np.setdiff1d(np.arange(width), texts))
+        scores = add_tree_scores(graph, features, read, model.link, model.classes)
         add_outputs(graph, model, scores, merged.n_outputs)
         return
     widths = [width if member.support is None else len(member.support) for member in model.members]
