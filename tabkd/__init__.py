@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
+    from tabkd.search import DistillationSearchCV
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "DistilledEstimator": "tabkd.estimator",
     "DistillationReport": "tabkd.evaluate",
+    "DistillationSearchCV": "tabkd.search",
     "evaluate_distillation": "tabkd.evaluate",
 }
-__all__ = ["DistillationReport", "DistilledEstimator", "__version__", "evaluate_distillation"]
+__all__ = [
+    "DistillationReport",
+    "DistillationSearchCV",
+    "DistilledEstimator",
+    "__version__",
+    "evaluate_distillation",
+]
 
 
 def __getattr__(name: str) -> Any:

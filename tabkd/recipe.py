@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -152,26 +152,31 @@ class Recipe:
         if self.given is not None:
             return Teaching(self.given, None, None)
         settings, rows = self.settings, self.rows
-        positions = column_positions(rows.X, settings.teacher_features, "teacher_features")
-        encoding = "raw" if self.frozen else encoding_for(settings.teacher)
-        encoder = ColumnEncoder.fit(rows.X, positions, encoding, text_columns(settings.teacher))
+        encoder, learner = self.read_teacher()
         X = encoder.transform(rows.X)
         if self.frozen:
             members = [frozen_member(settings.teacher, rows.targets.classes)]
             soft = members[0].predictions(members[0].raw(X))
             per_fold: list[np.ndarray] | None = [soft] * len(self.outer.splits)
         else:
-            learner = Learner(settings.teacher, linked=False, seed=self.seed)
             run = {**self.run, "memory": settings.memory}
             fit = cross_fit_teacher(learner, X, rows.targets, self.outer, pairs=self.scored, **run)
             members, soft, per_fold = fit.members, fit.soft_targets, fit.per_fold
-        self._diagnose(positions, soft)
+        self._diagnose(encoder.positions, soft)
         threshold = settings.threshold
         if self.scored:
             threshold = self.judge.threshold_for(soft[None], self.everyone)
         return Teaching(soft, per_fold, fitted_model(encoder, members, rows.targets.classes, threshold))
 
-    def _diagnose(self, teacher_positions: list[int], soft: np.ndarray) -> None:
+    def read_teacher(self) -> tuple[ColumnEncoder, Learner]:
+        """The teacher's columns, and what is fitted to them."""
+        settings, X = self.settings, self.rows.X
+        positions = column_positions(X, settings.teacher_features, "teacher_features")
+        encoding = "raw" if self.frozen else encoding_for(settings.teacher)
+        encoder = ColumnEncoder.fit(X, positions, encoding, text_columns(settings.teacher))
+        return encoder, Learner(settings.teacher, linked=False, seed=self.seed)
+
+    def _diagnose(self, teacher_positions: Sequence[int], soft: np.ndarray) -> None:
         known = np.flatnonzero(~np.isnan(soft).any(axis=1))
         targets = self.rows.targets.take(known)
         warn_of_shift(targets, soft[known])
@@ -248,6 +253,12 @@ class Recipe:
             return fits[choice.name].members
         rows = np.arange(len(self.rows.y))
         return self._fit_rows((self.controls | self.distilled)[choice.name], targets, [rows])
+
+    def ready(self, choice: Choice, fits: dict[Any, StudentFit], soft: np.ndarray) -> FittedModel:
+        """The student of one choice, tuned and fitted, as it ships."""
+        choice = self._tuned(choice, fits)
+        targets = replace(self.rows.targets, soft=soft)
+        return self._model(self._shipped(choice, fits, targets), choice.threshold)
 
     def _unscored(self, learner: Learner, soft: np.ndarray) -> list[Member]:
         """The plain recipe: one student on all rows that have soft targets, or one per training fold."""
