@@ -17,7 +17,17 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["DEFAULT", "FINISHED", "finished", "mark_as_mine", "open_study", "quiet_optuna", "reclaim", "under_way"]
+__all__ = [
+    "DEFAULT",
+    "FINISHED",
+    "finished",
+    "mark_as_mine",
+    "open_study",
+    "opened",
+    "quiet_optuna",
+    "reclaim",
+    "under_way",
+]
 
 #: Attribute of the trial that scores the estimator as it was given.
 DEFAULT = "default"
@@ -27,7 +37,7 @@ _PROBLEM, _PROCESS = "tabkd problem", "process"
 #: Tells this process from an earlier one of the same number.
 _TOKEN = uuid.uuid4().hex
 #: Seconds that another process waits for its turn at an SQLite file.
-_PATIENCE = 60
+PATIENCE = 60
 
 
 @contextmanager
@@ -74,7 +84,7 @@ def open_study(
     """
     try:
         study = optuna.create_study(
-            storage=_opened(storage), study_name=name, load_if_exists=storage is not None, directions=directions,
+            storage=opened(storage), study_name=name, load_if_exists=storage is not None, directions=directions,
             sampler=sampler, pruner=pruner,
         )  # fmt: skip
         known = study.user_attrs.get(_PROBLEM)
@@ -83,8 +93,8 @@ def open_study(
     except Exception as error:  # databases and files fail in ways of their own
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"storage={storage!r} cannot be used: {cause} Give a file that can be read and written and that nobody "
-            "else has locked."
+            f"storage={_shown(storage)} cannot be used: {cause} Give a file that can be read and written, and that "
+            "nobody else has locked."
         ) from error
     if known is not None:
         asked = json.loads(json.dumps(problem))
@@ -92,19 +102,24 @@ def open_study(
         if different:
             key = different[0]
             raise ValueError(
-                f"storage={storage!r} holds the study {name!r} of another problem: {key} was {known.get(key)!r} and is "
-                f"now {asked[key]!r}. Give another study_name or storage."
+                f"storage={_shown(storage)} holds the study {name!r} of another problem: {key} was "
+                f"{known.get(key)!r} and is now {asked[key]!r}. Give another study_name or storage."
             )
     return study
 
 
-def _opened(storage: Any) -> BaseStorage | None:
+def opened(storage: Any) -> BaseStorage | None:
+    """The storage that a URL or a path of a journal file names."""
     if storage is None or isinstance(storage, BaseStorage):
         return storage
     if "://" not in str(storage):
         return JournalStorage(JournalFileBackend(str(Path(storage))))
-    patient = {"connect_args": {"timeout": _PATIENCE}} if str(storage).startswith("sqlite") else {}
+    patient = {"connect_args": {"timeout": PATIENCE}} if str(storage).startswith("sqlite") else {}
     return RDBStorage(str(storage), engine_kwargs=patient)
+
+
+def _shown(storage: Any) -> str:
+    return repr(str(storage) if isinstance(storage, Path) else storage)
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
