@@ -20,6 +20,7 @@ from tabkd.targets import Targets
 
 __all__ = [
     "FILES",
+    "RUN",
     "describe",
     "load_model",
     "load_summary",
@@ -30,6 +31,7 @@ __all__ = [
     "summary_lines",
 ]
 
+RUN = "run.toml"
 MODEL, SUMMARY, SUBMISSION = "model.joblib", "summary.json", "submission.csv"
 SOFT_TARGETS, PREDICTIONS = "soft_targets.csv", "student_predictions.csv"
 #: Every file that a fit may write, and what it is.
@@ -38,6 +40,10 @@ FILES = {
     SOFT_TARGETS: "what the teacher says of training rows that it never saw",
     PREDICTIONS: "honest predictions of student and control for the training rows",
     SUBMISSION: "predictions for the test table",
+    "trials.csv": "every student that was tried",
+    "teacher_trials.csv": "every teacher that was tried",
+    "pareto_front.csv": "students that no other beats in every objective",
+    RUN: "the options, for --config, to do it again",
     SUMMARY: "scores and settings",
 }
 #: Names of scores for people, who count losses above zero.
@@ -209,8 +215,9 @@ def save(folder: Path, model: Any, tables: dict[str, pd.DataFrame], summary: dic
         joblib.dump(model, temporary, compress=3)
     for name, table in tables.items():
         write_table(table, folder / name)
-    if SUBMISSION not in tables:
-        (folder / SUBMISSION).unlink(missing_ok=True)  # of an earlier model
+    for name in FILES:
+        if name.endswith(".csv") and name not in tables:
+            (folder / name).unlink(missing_ok=True)  # of an earlier model
     with replacing(folder / SUMMARY) as temporary:
         temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -283,9 +290,27 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         lines.append(f"alpha {summary['alpha']:g}: weight of the true labels in the student's target.")
     if threshold is not None:
         lines.append(f"threshold {threshold:.4g}: {summary['positive']!r} is predicted above it.")
+    if "search" in summary:
+        lines += _search_lines(summary["search"])
     lines += ["", f"Written to {folder} in {summary['seconds']:.0f} s:"]
     written = [[f"  {name}", what] for name, what in FILES.items() if (folder / name).exists()]
     return lines + _aligned(written, right=False)
+
+
+def _search_lines(search: dict[str, Any]) -> list[str]:
+    """What was found, and what to expect of it."""
+    if not search["best_params"]:
+        return [f"Of {search['trials']} trials none is better than the default, which stays."]
+    found = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in search["best_params"].items()
+        if not isinstance(value, list)
+    )
+    expected, default = search["expected_score"], search["default_score"]
+    return [
+        f"Best of {search['trials']} trials: {found}.",
+        f"To expect of such a search: {expected:.4f} (chosen again without each fold); the default has {default:.4f}.",
+    ]
 
 
 def _aligned(rows: list[list[str]], *, right: bool = True) -> list[str]:

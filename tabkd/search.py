@@ -120,7 +120,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
     >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     >>> model = DistilledEstimator(
     ...     LGBMClassifier(n_estimators=20), LGBMClassifier(n_estimators=10),
-    ...     student_features=[name for name in X if name.startswith("mean")], alpha=0.5, random_state=0,
+    ...     student_features=[name for name in X if name.startswith("mean")], random_state=0,
     ... )
     >>> search = DistillationSearchCV(
     ...     model, {"student__num_leaves": IntDistribution(4, 31)}, teacher_space={}, n_trials=3, random_state=0

@@ -26,6 +26,7 @@ __all__ = [
     "opened",
     "quiet_optuna",
     "reclaim",
+    "studies_in",
     "under_way",
 ]
 
@@ -82,7 +83,7 @@ def open_study(
     ValueError
         If the storage cannot be used, or holds a study of that name of another problem.
     """
-    try:
+    with _reported(storage):
         study = optuna.create_study(
             storage=opened(storage), study_name=name, load_if_exists=storage is not None, directions=directions,
             sampler=sampler, pruner=pruner,
@@ -90,12 +91,6 @@ def open_study(
         known = study.user_attrs.get(_PROBLEM)
         if known is None:
             study.set_user_attr(_PROBLEM, problem)
-    except Exception as error:  # databases and files fail in ways of their own
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"storage={_shown(storage)} cannot be used: {cause} Give a file that can be read and written, and that "
-            "nobody else has locked."
-        ) from error
     if known is not None:
         asked = json.loads(json.dumps(problem))
         different = [key for key in asked if known.get(key) != asked[key]]
@@ -106,6 +101,32 @@ def open_study(
                 f"{known.get(key)!r} and is now {asked[key]!r}. Give another study_name or storage."
             )
     return study
+
+
+def studies_in(storage: Any) -> list[optuna.Study]:
+    """Every study of a storage.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be used.
+    """
+    with _reported(storage):
+        found: Any = opened(storage)
+        names = optuna.get_all_study_names(found)
+        return [optuna.load_study(study_name=name, storage=found) for name in names]
+
+
+@contextmanager
+def _reported(storage: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # databases and files fail in ways of their own
+        cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"storage={_shown(storage)} cannot be used: {cause} Give a file that can be read and written, and that "
+            "nobody else has locked."
+        ) from error
 
 
 def opened(storage: Any) -> BaseStorage | None:

@@ -35,7 +35,7 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     if isinstance(estimator, DistillationSearchCV):
         equal = "check_sample_weight_equivalence_on_dense_data"
         failures[equal] = (
-            "rows given twice fall into other folds of the estimator inside, whose cv the check cannot set"
+            "rows given twice fall into other folds, and the check cannot set the cv of the estimator inside"
         )
     elif isinstance(estimator.student, LGBMClassifier):
         failures["check_sample_weight_equivalence_on_dense_data"] = "LightGBM bins and counts rows, not weights"

@@ -12,7 +12,7 @@ from catboost import CatBoostClassifier
 from conftest import needs_new_runtime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
@@ -246,6 +246,25 @@ def test_compact_file_is_half_the_size_and_answers_the_same(table, two, tmp_path
     size = (tmp_path / "model.onnx").stat().st_size
     np.testing.assert_allclose(exported(model, tmp_path, table, compact=True).predict_proba(table), plain, atol=2e-6)
     assert (tmp_path / "model.onnx").stat().st_size < size / 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_leaves_of_several_outputs_are_kept_in_a_table(tmp_path, precision):
+    X, y = load_iris(return_X_y=True)
+    model = RandomForestClassifier(20, random_state=0).fit(X, y)
+    found = exported(model, tmp_path, X, compact=True, precision=precision).predict_proba(X.astype(np.float32))
+    np.testing.assert_allclose(found, model.predict_proba(X.astype(np.float32)), atol=1e-6)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_ties_between_the_votes_of_a_forest_stay_ties(tmp_path, compact):
+    X, y = load_iris(return_X_y=True)
+    rows = np.random.default_rng(0).uniform(X.min(axis=0), X.max(axis=0), (3000, 4)).astype(np.float32)
+    model = RandomForestClassifier(12, random_state=0).fit(X, y)
+    proba = model.predict_proba(rows)
+    assert (np.sort(proba)[:, 1] == np.sort(proba)[:, 2]).sum() >= 20
+    found = exported(model, tmp_path, X, compact=compact).predict(rows)
+    np.testing.assert_array_equal(found, model.predict(rows))
 
 
 def test_compact_file_with_sets_of_categories_answers_the_same(table, two, tmp_path):

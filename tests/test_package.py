@@ -40,10 +40,14 @@ LAYERS = [
     {"tabkd.export.write", "tabkd.export.web", "tabkd.export.examples"},
     {"tabkd.export"},
     {"tabkd.recipe"},
-    {"tabkd.estimator"},
+    {"tabkd.estimator", "tabkd.studies"},
+    {"tabkd.spaces", "tabkd.trials"},
+    {"tabkd.stages"},
+    {"tabkd.search"},
     {"tabkd.evaluate"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
+SEARCH = {"tabkd.search", "tabkd.spaces", "tabkd.stages", "tabkd.studies"}
 OPTIONAL = {"torch", "optuna", "onnx", "catboost", "lightgbm", "xgboost", "polars", "pyarrow", "matplotlib", "dask"}
 
 
@@ -90,7 +94,13 @@ def test_optional_packages_are_imported_where_they_are_used(name):
     statements = [
         node for node in top_level(TREES[name]) if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Expr)
     ]
-    assert not {module.partition(".")[0] for module in imported(statements)} & OPTIONAL
+    allowed = {"optuna"} if name in SEARCH else set()  # what they are made of, and nobody imports them but a search
+    assert not {module.partition(".")[0] for module in imported(statements)} & (OPTIONAL - allowed)
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in SEARCH and not n.startswith("tabkd.cli")])
+def test_only_a_search_imports_what_needs_optuna(name):
+    assert not own_imports(name) & SEARCH
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "tabkd._compat"])

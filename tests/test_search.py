@@ -267,10 +267,7 @@ def started(storage, n_trials):
 
 
 def trials_in(storage):
-    summaries = optuna.get_all_study_summaries(tabkd.studies.opened(storage))
-    if not summaries:
-        return []
-    return optuna.load_study(study_name=summaries[0].study_name, storage=tabkd.studies.opened(storage)).trials
+    return [trial for study in tabkd.studies.studies_in(storage) for trial in study.trials]
 
 
 def n_finished(storage):

@@ -255,6 +255,27 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
     base = trees.base + sum(
         (tree.value[0] for tree in trees.trees if len(tree.feature) == 1), np.zeros(trees.n_outputs)
     )
+    unit = None if base.any() else _unit(parts)
+    if unit is None:
+        return _add_sum(graph, features, parts, base)
+    whole = [replace(tree, value=np.round(tree.value / unit)) for tree in parts]
+    return graph.add("Div", _add_sum(graph, features, whole, base), graph.constant(1 / unit))
+
+
+def _unit(parts: Sequence[Tree]) -> float | None:
+    """The number that every leaf is a whole multiple of, as those of fully grown forests are.
+
+    Sums of whole numbers are exact in float32, so that a tie between classes stays one.
+    """
+    values = np.abs(np.concatenate([tree.value[tree.value != 0] for tree in parts])) if parts else np.zeros(0)
+    if len(values) == 0:
+        return None
+    multiples = values / values.min()
+    whole = np.abs(multiples - np.round(multiples)).max() < 1e-9 and multiples.max() * len(parts) < 2**24
+    return float(values.min()) if whole else None
+
+
+def _add_sum(graph: Graph, features: str, parts: Sequence[Tree], base: np.ndarray) -> str:
     levels = [_levels(tree) for tree in parts]
     if parts and all(level is not None for level in levels):
         return _add_oblivious(graph, features, [level for level in levels if level is not None], base)
@@ -263,7 +284,7 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
         raise ValueError("Splits on sets of categories cannot be exported with precision='float64'. Use float32.")
     if (graph.compact or graph.dtype is np.float64) and parts and not shares:
         return _add_ensemble(graph, features, parts, base)
-    scores = _add_regressor(graph, features, parts or [Tree.leaf(np.zeros(trees.n_outputs))], base)
+    scores = _add_regressor(graph, features, parts or [Tree.leaf(np.zeros(len(base)))], base)
     return graph.cast(scores)  # the operator answers in float32, whatever it is asked in
 
 
@@ -315,38 +336,42 @@ def _add_regressor(graph: Graph, features: str, parts: Sequence[Tree], base: np.
 
 
 def _add_ensemble(graph: Graph, features: str, parts: Sequence[Tree], base: np.ndarray) -> str:
-    """The operator of ai.onnx.ml 5: leaves are no nodes, and numbers may be float64; a leaf has one output."""
-    single = [(tree, k) for tree in parts for k in np.flatnonzero((tree.value != 0).any(axis=0))]
-    sizes = [int((tree.feature >= 0).sum()) for tree, _ in single]
-    tree, roots = _joined([tree for tree, _ in single]), np.cumsum([0, *sizes])[:-1]
-    leaf, counts = tree.feature < 0, [len(part.feature) for part, _ in single]
-    shift = np.repeat(np.cumsum([0, *counts])[:-1], counts)
+    """The operator of ai.onnx.ml 5: leaves are no nodes, and numbers may be float64."""
+    tree, sizes = _joined(parts), [len(part.feature) for part in parts]
+    leaf, owner = tree.feature < 0, np.repeat(np.arange(len(parts)), sizes)
+    shift = np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
     place = np.where(leaf, np.cumsum(leaf), np.cumsum(~leaf)) - 1
     follow = {side: (getattr(tree, side) + shift)[~leaf] for side in ("yes", "no")}
-    output = np.repeat([k for _, k in single], counts)
+    values, used = tree.value[leaf], np.array([(part.value != 0).any(axis=0) for part in parts])
+    # A leaf has one output: where trees have several, each answers with the number of its leaf in a table of them.
+    several = bool((used.sum(axis=1) > 1).any())
+    output = used.argmax(axis=1)[owner[leaf]]
+    weights = np.arange(len(values)) if several else values[np.arange(len(values)), output]
     integers = {
-        "tree_roots": roots,
+        "tree_roots": np.cumsum([0, *((part.feature >= 0).sum() for part in parts)])[:-1],
         "nodes_featureids": tree.feature[~leaf],
         "nodes_truenodeids": place[follow["yes"]],
         "nodes_trueleafs": leaf[follow["yes"]].astype(int),
         "nodes_falsenodeids": place[follow["no"]],
         "nodes_falseleafs": leaf[follow["no"]].astype(int),
-        "leaf_targetids": output[leaf],
+        "leaf_targetids": owner[leaf] if several else output,
     }
     if tree.missing[~leaf].any():
         integers["nodes_missing_value_tracks_true"] = tree.missing[~leaf].astype(int)
-    values = tree.value[np.arange(len(leaf)), output][leaf]
     graph.opsets["ai.onnx.ml"] = COMPACT_ML_OPSET
     scores = graph.add(
         "TreeEnsemble",
         features,
         domain="ai.onnx.ml",
-        n_targets=len(base),
+        n_targets=len(parts) if several else len(base),
         nodes_modes=graph.tensor(np.zeros((~leaf).sum(), dtype=np.uint8)),
         nodes_splits=graph.tensor(tree.threshold[~leaf].astype(graph.dtype)),
-        leaf_weights=graph.tensor(values.astype(graph.dtype)),
+        leaf_weights=graph.tensor(weights.astype(graph.dtype)),
         **{name: numbers.tolist() for name, numbers in integers.items()},
     )
+    if several:
+        leaves = graph.add("Gather", graph.constant(values), graph.add("Cast", scores, to=7), axis=0)
+        scores = graph.add("ReduceSum", leaves, graph.constant([1]), keepdims=0)
     return graph.add("Add", scores, graph.constant(base))
 
 

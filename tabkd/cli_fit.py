@@ -1,0 +1,286 @@
+"""``tabkd fit``, and what other commands that fit share with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tabkd import cli_options
+from tabkd.cli_config import ConfigOption, write_config
+from tabkd.cli_errors import bad_input, reported
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from tabkd.competition import Plan, Target
+    from tabkd.presets import Metric
+
+__all__ = ["Settings", "Tables", "fit", "fit_tables", "read_tables"]
+
+#: Trees of the default models.
+TEACHER_ROUNDS, STUDENT_ROUNDS = 300, 150
+
+
+#: A fitted estimator, tables to write, and what to add to the summary.
+Learnt = tuple[Any, dict[str, "pd.DataFrame"], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit: everything that is not about the tables."""
+
+    command: str = "fit"
+    teacher: str = "lightgbm"
+    student: str = "lightgbm"
+    metric: str | None = None
+    alpha: float | str = "auto"
+    folds: int = 5
+    seed: int = 0
+    ensemble: bool = False
+    n_jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a fit, and what is known of their columns."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame | None
+    sample: pd.DataFrame | None
+    target: Target
+    plan: Plan
+    groups: str | None = None
+    weight: str | None = None
+
+
+def fit(
+    context: typer.Context,
+    train: cli_options.Train,
+    target: cli_options.Target,
+    out: cli_options.Out,
+    test: cli_options.Test = None,
+    id: cli_options.Id = None,
+    sample_submission: cli_options.SampleSubmission = None,
+    teacher: cli_options.Teacher = "lightgbm",
+    student: cli_options.Student = "lightgbm",
+    metric: cli_options.Metric = None,
+    task: cli_options.Task = None,
+    positive: cli_options.Positive = None,
+    student_features: cli_options.StudentFeatures = None,
+    drop: cli_options.Drop = None,
+    groups: cli_options.Groups = None,
+    weight: cli_options.Weight = None,
+    alpha: Annotated[str, typer.Option(help="Weight of the true labels in the student's target, or auto.")] = "auto",
+    ensemble: cli_options.Ensemble = False,
+    folds: cli_options.Folds = 5,
+    seed: cli_options.Seed = 0,
+    n_jobs: cli_options.Jobs = None,
+    config: ConfigOption = None,
+    overwrite: cli_options.Overwrite = False,
+) -> None:
+    """Train teacher, student and the student's control on a table, and write what a competition needs."""
+    with reported():
+        from tabkd.results import prepare_folder
+
+        settings = Settings("fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs)
+        tables = read_tables(
+            train,
+            test,
+            sample_submission,
+            target=target,
+            id=id,
+            groups=groups,
+            weight=weight,
+            drop=drop or [],
+            student=student_features or [],
+            task=task,
+            positive=positive,
+        )
+        prepare_folder(out, overwrite=overwrite)
+        fit_tables(tables, settings, out)
+        write_config(out, context)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _listed(values: list[str], known: Any) -> list[str]:
+    """Names given as ``a,b,c`` or one by one; a name that holds a comma is taken whole where it is known."""
+    return [name for value in values for name in ([value] if value in known else value.split(","))]
+
+
+def _read_alpha(text: str) -> float | str:
+    from tabkd.files import InputError
+
+    try:
+        alpha = text if text == "auto" else float(text)
+    except ValueError:
+        alpha = -1.0
+    if isinstance(alpha, float) and not 0 <= alpha <= 1:
+        raise InputError(f"--alpha must be auto or a number from 0 to 1, got {text}. Try 0.5.")
+    return alpha
+
+
+def read_tables(
+    train_path: Path,
+    test_path: Path | None,
+    sample_path: Path | None,
+    *,
+    target: str,
+    id: str | None,
+    groups: str | None,
+    weight: str | None,
+    drop: list[str],
+    student: list[str],
+    task: str | None,
+    positive: str | None,
+) -> Tables:
+    """Read the tables that a command names, and plan which column is what."""
+    from tabkd.competition import check_columns, plan_columns, read_target, text_columns
+    from tabkd.files import InputError, read_header, read_table
+
+    if sample_path is not None and test_path is None:
+        raise InputError("--sample-submission needs the rows to predict. Give them with --test.")
+    if sample_path is not None and test_path is not None and id is None:
+        header = read_header(test_path)
+        id = next((name for name in read_header(sample_path) if name in header and name != target), None)
+    named = [] if id is None else [id]
+    train = read_table(train_path, text=named)
+    # A column that is text in one table must not become numbers where it happens to hold digits alone.
+    test = None if test_path is None else read_table(test_path, text=[*text_columns(train), *named])
+    sample = None if sample_path is None else read_table(sample_path, text=named)
+    known = {*train.columns, *([] if test is None else test.columns)}
+    plan = plan_columns(
+        train,
+        test,
+        target=target,
+        id=id,
+        groups=groups,
+        weight=weight,
+        drop=_listed(drop, known),
+        student=_listed(student, known),
+    )
+    check_columns(train, test, plan)
+    tables = Tables(train, test, sample, read_target(train[target], task=task, positive=positive), plan, groups, weight)
+    typer.echo(f"{train_path.name}: {len(train)} rows, {train.shape[1]} columns.")
+    return tables
+
+
+# ---------------------------------------------------------------- fitting
+
+
+def _learn(model: Any, X: pd.DataFrame, y: np.ndarray, **rows: Any) -> Learnt:
+    return model.fit(X, y, **rows), {}, {}
+
+
+def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable[..., Learnt] = _learn) -> None:
+    """Fit, write the folder, and say what came out.
+
+    Parameters
+    ----------
+    tables : Tables
+    settings : Settings
+    out : Path
+    learn : callable
+        Given the estimator, ``X``, ``y``, ``sample_weight`` and ``groups``; returns the fitted estimator, further
+        tables to write, and what to add to the summary.
+    """
+    from tabkd.competition import row_groups, row_weights, text_columns
+    from tabkd.presets import check_metric, read_metric
+    from tabkd.results import describe, out_of_fold_tables, save, scores_of, summary_lines
+    from tabkd.rows import read_rows
+    from tabkd.submission import blank_answers, submission
+
+    started = time.monotonic()
+    target, plan, train = tables.target, tables.plan, tables.train
+    groups = None if tables.groups is None else row_groups(train[tables.groups])
+    weight = None if tables.weight is None else row_weights(train[tables.weight])
+    metric = read_metric(settings.metric, regression=target.regression, labels=target.coded_labels)
+    with bad_input():
+        rows = read_rows(train[plan.features], target.y, weight, groups, regression=target.regression)
+    check_metric(metric, rows.targets)
+    if tables.sample is not None and tables.test is not None:
+        blank = blank_answers(len(tables.test), target.labels)
+        submission(tables.sample, tables.test.get(plan.id), target.name, blank)  # refused now, not after the fit
+    model = _estimator(tables, settings, metric)
+    _announce(tables, settings)
+    with bad_input():
+        model, tables_too, more = learn(model, train[plan.features], target.y, sample_weight=weight, groups=groups)
+    scores = scores_of(model, metric, rows.targets, groups, settings.seed)
+    if metric.own:
+        model.set_params(scoring=None)  # a module of the user's own, which would have to be there to load the model
+    target.relabel(model)
+    written = {**out_of_fold_tables(model, target, train.get(plan.id)), **tables_too}
+    if tables.test is not None:
+        written["submission.csv"] = _submission(model, tables, metric.of_labels or settings.metric is None)
+    summary = describe(
+        model,
+        target,
+        plan,
+        scores,
+        settings=vars(settings),
+        metric=metric.name,
+        text_columns=text_columns(train[plan.student]),
+        seconds=round(time.monotonic() - started, 1),
+        **more,
+    )
+    save(out, model, written, summary)
+    typer.echo("\n".join(summary_lines(summary, out)))
+
+
+def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
+    from tabkd import DistilledEstimator
+    from tabkd.competition import text_columns
+    from tabkd.presets import make_model, threads_for
+
+    features = tables.train[tables.plan.features]
+    regression, threads = tables.target.regression, threads_for(features.size, settings.n_jobs)
+    text = text_columns(features)
+    teacher = make_model(
+        settings.teacher, "teacher", regression=regression, rounds=TEACHER_ROUNDS, threads=threads, text=text
+    )
+    # No text for the student: CatBoost's own categories would not run on every device.
+    student = make_model(settings.student, "student", regression=regression, rounds=STUDENT_ROUNDS, threads=threads)
+    tunes = tables.target.two_classes and metric.of_labels and not metric.own
+    return DistilledEstimator(
+        teacher,
+        student,
+        student_features=tables.plan.student,
+        cv=settings.folds,
+        alpha=settings.alpha,
+        ensemble=settings.ensemble,
+        threshold=metric.name if tunes else None,
+        scoring=metric.scoring,
+        n_jobs=settings.n_jobs,
+        random_state=settings.seed,
+        verbose=1,
+    )
+
+
+def _submission(model: Any, tables: Tables, of_labels: bool) -> pd.DataFrame:
+    from tabkd.submission import answers_of, prediction_table, submission
+
+    test, name = tables.test, tables.plan.id
+    assert test is not None
+    answers = answers_of(model, test)
+    ids = test.get(name)
+    if tables.sample is None:
+        return prediction_table(ids, tables.target.name, answers, proba=not of_labels)
+    return submission(tables.sample, ids, tables.target.name, answers)
+
+
+def _announce(tables: Tables, settings: Settings) -> None:
+    """Say what is about to be fitted to what."""
+    target, plan = tables.target, tables.plan
+    typer.echo(f"target    {target.describe()}")
+    typer.echo(f"teacher   {settings.teacher} on {len(plan.features)} columns")
+    also = "" if len(plan.student) < len(plan.features) else " (all: --test or --student-features would name fewer)"
+    typer.echo(f"student   {settings.student} on {len(plan.student)} columns{also}")
+    for name, why in plan.dropped.items():
+        typer.echo(f"dropped   {name}: {why}")

@@ -1,0 +1,37 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__: list[str] = []  # read as cli_options.Train
+
+Train = Annotated[Path, typer.Argument(help="Training table: CSV (also compressed) or Parquet.")]
+Target = Annotated[str, typer.Option(help="Column to predict.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+Test = Annotated[Path | None, typer.Option(help="Table to predict; its columns are the student's.")]
+Id = Annotated[str | None, typer.Option("--id", help="Column that names the rows.")]
+SampleSubmission = Annotated[Path | None, typer.Option(help="Shape of the submission to write.")]
+Teacher = Annotated[str, typer.Option(help="lightgbm, catboost, xgboost, random_forest or extra_trees.")]
+Student = Annotated[str, typer.Option(help="One of these, or tree.")]
+Metric = Annotated[
+    str | None, typer.Option(help="scikit-learn scorer, or module:function of (y_true, y_pred); greater is better.")
+]
+Task = Annotated[Literal["classification", "regression"] | None, typer.Option(help="Unless the target says it.")]
+Positive = Annotated[str | None, typer.Option(help="Positive label of two.  [default: the last sorted]")]
+StudentFeatures = Annotated[
+    list[str] | None, typer.Option(help="The student's columns: a,b,c, or the option again and again.")
+]
+Drop = Annotated[list[str] | None, typer.Option(help="Columns that nobody reads, listed likewise.")]
+Groups = Annotated[str | None, typer.Option(help="Column of groups whose rows stay in one fold.")]
+Weight = Annotated[str | None, typer.Option(help="Column of row weights.")]
+Ensemble = Annotated[
+    bool, typer.Option("--ensemble/--single", help="Keep the mean of the fold students, or fit one to all rows.")
+]
+Folds = Annotated[int, typer.Option(min=3, help="Folds of the cross-fitting.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of folds, models and choices.")]
+Jobs = Annotated[int | None, typer.Option(help="Fits under way at once.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results in a folder.")]
