@@ -112,9 +112,10 @@ class Stage:
             sampler=search.sampler, pruner=search.pruner,
         )  # fmt: skip
         if search.sampler is None:
-            # One that goes on must not draw again what it drew at first.
+            # One that goes on must not draw again what it drew at first, nor students what teachers drew.
             known = len(self.study.get_trials(deepcopy=False))
-            self.study.sampler = optuna.samplers.TPESampler(seed=None if seed is None else seed + known)
+            mixed = None if seed is None else np.random.SeedSequence([seed, known, teacher]).generate_state(1)[0]
+            self.study.sampler = optuna.samplers.TPESampler(seed=None if mixed is None else int(mixed))
 
     def run(self, score: Scorer, n_trials: int, deadline: float | None) -> None:
         """Run trials until the study holds enough.
