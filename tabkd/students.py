@@ -39,8 +39,6 @@ _LINKED = {
     "GradientBoostingClassifier",
     "HistGradientBoostingClassifier",
 }
-#: Regressors whose log-odds lie on a smooth surface; the rest predict probabilities (benchmarks/bench_students.py).
-_LOGIT = ("linear_model", "neural_network")
 
 
 class HardLabels(Adapter):
@@ -225,9 +223,8 @@ def resolve_loss(estimator: Any, loss: str, n_classes: int | None) -> str:
         )
     if loss != "auto":
         return loss
-    if by_entropy:
-        return "cross_entropy"
-    return "logit" if any(f".{part}." in type(estimator).__module__ for part in _LOGIT) else "squared_error"
+    # Regressors of log-odds have the worse log-loss in every family (benchmarks/bench_students.py).
+    return "cross_entropy" if by_entropy else "squared_error"
 
 
 def adapt(estimator: Any, loss: str, classes: np.ndarray | None) -> Adapter:
