@@ -56,7 +56,9 @@ def export(
     """Write a saved student as one ONNX file, proved to answer as Python does."""
     with reported():
         from tabkd.export import to_onnx
-        from tabkd.export.examples import c_example, kotlin_example, write_ort
+        from tabkd.export.c_program import c_example
+        from tabkd.export.kotlin_program import kotlin_example
+        from tabkd.export.mobile import write_ort
         from tabkd.export.web import write_web
         from tabkd.files import InputError, read_table
         from tabkd.results import load_model, load_summary

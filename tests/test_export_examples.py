@@ -19,10 +19,11 @@ from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.tree import DecisionTreeRegressor
 
-import tabkd.export.examples as examples
 from tabkd import DistilledEstimator
-from tabkd.export import to_onnx
-from tabkd.export.examples import c_example, kotlin_example, write_ort
+from tabkd.export import c_program, c_templates, described, kotlin_program, mobile, to_onnx
+from tabkd.export.c_program import c_example
+from tabkd.export.kotlin_program import kotlin_example
+from tabkd.export.mobile import write_ort
 from tabkd.runtime import OnnxPredictor
 
 N_ROWS = 300
@@ -284,7 +285,7 @@ def test_c_program_writes_numbers_as_python_does(ort, tmp_path):
     numbers = np.concatenate([drawn[~np.isnan(drawn)], np.array(odd, dtype=np.float32)]).astype(float).tolist()
     headers = "".join(f"#include <{name}.h>\n" for name in ("math", "stdio", "stdlib", "string"))
     main = 'int main(void) { float x; while (scanf("%f", &x) == 1) puts(decimal(x).text); }\n'
-    program = compiled(headers + examples._C_HELPERS["decimal"] + main, tmp_path, ort)
+    program = compiled(headers + c_templates.HELPERS["decimal"] + main, tmp_path, ort)
     asked = "\n".join(map(repr, numbers))
     done = subprocess.run([program], input=asked, check=True, capture_output=True, encoding="utf-8")
     assert done.stdout.split() == [str(number) for number in numbers]
@@ -372,7 +373,7 @@ def literal(cell, kind):
     if pd.isna(cell):
         return "null"
     if kind == "String":
-        return examples._kotlin_string(cell)
+        return kotlin_program._kotlin_string(cell)
     if kind == "Double":
         return repr(float(cell)).replace("-inf", "Double.NEGATIVE_INFINITY").replace("inf", "Double.POSITIVE_INFINITY")
     return f"{int(cell)}L" if kind == "Long" else str(bool(cell)).lower()
@@ -469,7 +470,7 @@ def test_wide_kotlin_row_needs_no_constructor_that_java_cannot_have(two, tmp_pat
 
 
 def test_more_categories_than_a_kotlin_class_holds_are_refused(files, monkeypatch):
-    monkeypatch.setattr(examples, "_MOST_CATEGORIES", 4)
+    monkeypatch.setattr(kotlin_program, "_MOST_CATEGORIES", 4)
     with pytest.raises(ValueError, match=r'reads codes of \d+ categories.*Export it with inputs="columns"'):
         kotlin_example(files["text labels, matrix"])
     assert "Seoul" not in kotlin_example(files["text labels"])
@@ -484,13 +485,13 @@ NAMES = ["Age (yrs)", "나이 값", "2nd", "AGE-yrs", "", "while", "a", "A"]
 @pytest.mark.parametrize(
     ("style", "expected"),
     [
-        (examples._snake_case, ["age_yrs", "column2", "column2nd", "age_yrs_2", "column5", "while_2", "a", "a_2"]),
-        (examples._camel_case, ["ageYrs", "나이값", "column2nd", "ageYrs_2", "column5", "while_2", "a", "a_2"]),
+        (c_program._snake_case, ["age_yrs", "column2", "column2nd", "age_yrs_2", "column5", "while_2", "a", "a_2"]),
+        (kotlin_program._camel_case, ["ageYrs", "나이값", "column2nd", "ageYrs_2", "column5", "while_2", "a", "a_2"]),
     ],
     ids=["C", "Kotlin"],
 )
 def test_identifiers_are_valid_and_unique(style, expected):
-    assert examples._identifiers(NAMES, style, ["while"]) == expected
+    assert described.identifiers(NAMES, style, ["while"]) == expected
 
 
 # ---------------------------------------------------------------- .ort
@@ -521,14 +522,14 @@ def test_ort_leaves_logging_as_it_is(files, tmp_path):
 
 
 def test_ort_file_that_answers_otherwise_is_not_written(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(examples.np, "allclose", lambda *args, **kwargs: False)
+    monkeypatch.setattr(mobile.np, "allclose", lambda *args, **kwargs: False)
     with pytest.raises(ValueError, match=r"answers otherwise in the \.ort format"):
         write_ort(files["several outputs"], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_converter_is_named(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(examples.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(mobile.sys, "executable", shutil.which("false"))
     with pytest.raises(ValueError, match=r"converter to \.ort failed: .* pip install onnx flatbuffers"):
         write_ort(files["several outputs"], tmp_path)
 
