@@ -37,7 +37,7 @@ LAYERS = [
     },
     {"tabkd.export.models", "tabkd.export.pipelines", "tabkd.export.plain"},
     {"tabkd.export.parity"},
-    {"tabkd.export.write", "tabkd.export.web", "tabkd.export.described"},
+    {"tabkd.export.write", "tabkd.export.web", "tabkd.export.described", "tabkd.export.c_templates"},
     {"tabkd.export.mobile", "tabkd.export.c_program", "tabkd.export.kotlin_program"},
     {"tabkd.export"},
     {"tabkd.recipe"},
