@@ -1,0 +1,119 @@
+"""Plots, as scikit-learn's displays: made ``from_...`` what was fitted, drawn by ``plot``. Needs matplotlib."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from tabkd._compat import optional_import
+
+__all__ = ["ParetoDisplay"]
+
+_NAMES = {"latency": "latency of one row, µs", "size": "size of the file, KiB", "n_features": "columns"}
+_UNITS = {"size": 1 / 1024}
+
+
+class ParetoDisplay:
+    """Score of every trial of a search against what its student costs, the front marked.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        One row per complete trial: ``score``, and ``cost`` by name.
+    front : ndarray of bool of shape (n_trials,)
+        Trials that no other beats in both.
+    chosen : int or None
+        Row of the trial that the search took.
+    cost : {"latency", "size", "n_features"}
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> from tabkd.plots import ParetoDisplay
+    >>> ParetoDisplay.from_search(search, "latency").plot()  # doctest: +SKIP
+    """
+
+    def __init__(self, trials: pd.DataFrame, front: np.ndarray, chosen: int | None, cost: str) -> None:
+        self.trials = trials
+        self.front = front
+        self.chosen = chosen
+        self.cost = cost
+
+    @classmethod
+    def from_search(cls, search: Any, cost: str | None = None) -> Self:
+        """Read a fitted ``DistillationSearchCV``.
+
+        Parameters
+        ----------
+        search : DistillationSearchCV
+            With more objectives than the score.
+        cost : str, optional
+            One of its objectives; the first after the score if left out.
+
+        Returns
+        -------
+        ParetoDisplay
+
+        Raises
+        ------
+        ValueError
+            If the search has no such objective.
+        """
+        check_is_fitted(search)
+        costs = [name for name in search.objectives if name != "score"]
+        if not costs or (cost is not None and cost not in costs):
+            raise ValueError(
+                f"cost={cost!r} was not measured: the search has the objectives {list(search.objectives)!r}. Search "
+                'with objectives=("score", "latency"), for one.'
+            )
+        cost = costs[0] if cost is None else cost
+        results = search.cv_results_
+        trials = pd.DataFrame({"score": results["mean_test_score"], cost: results[cost]})
+        done = np.flatnonzero(trials.notna().all(axis=1))
+        trials = trials.iloc[done].reset_index(drop=True)
+        score, price = trials["score"].to_numpy(), trials[cost].to_numpy()
+        beaten = (score[None] >= score[:, None]) & (price[None] <= price[:, None])
+        beaten &= (score[None] > score[:, None]) | (price[None] < price[:, None])
+        chosen = np.flatnonzero(done == search.best_index_)
+        return cls(trials, np.logical_not(beaten.any(axis=1)), int(chosen[0]) if len(chosen) else None, cost)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+
+        Returns
+        -------
+        ParetoDisplay
+        """
+        pyplot = optional_import("matplotlib.pyplot", needed_by="A plot", extra="plots")
+        if ax is None:
+            _, ax = pyplot.subplots(figsize=(6, 4), layout="constrained")
+        x, y = self.trials[self.cost] * _UNITS.get(self.cost, 1), self.trials["score"]
+        ax.scatter(x[~self.front], y[~self.front], s=18, color="0.7", label="beaten by another")
+        order = np.argsort(x[self.front].to_numpy())
+        ax.plot(
+            x[self.front].to_numpy()[order], y[self.front].to_numpy()[order], "o-", ms=5, drawstyle="steps-post",
+            color="C0", label="front",
+        )  # fmt: skip
+        if self.chosen is not None:
+            ax.scatter(
+                x[self.chosen], y[self.chosen], s=110, facecolors="none", edgecolors="C3", lw=1.5, label="chosen"
+            )
+        if self.cost != "n_features":
+            ax.set_xscale("log")
+        ax.set_xlabel(_NAMES[self.cost])
+        ax.set_ylabel("score (greater is better)")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
