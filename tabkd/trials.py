@@ -60,6 +60,7 @@ class Trials:
         self.rows = rows
         self.memory = memory
         recipe = Recipe(estimator, rows)
+        _check_scoring(recipe.judge)
         if recipe.seed is None:
             recipe.seed = 0 if seed is None else seed
         self.folds = recipe.folds(estimator.cv, partition=True)
@@ -159,6 +160,16 @@ class Trials:
             judge.score(Judged(judged.predictions[[repeat]], judged.codes[[repeat]]), test)
             for repeat, (_, test) in zip(self.folds.repeat_of, self.folds.splits, strict=True)
         ]
+
+
+def _check_scoring(judge: Judge) -> None:
+    """Score the true answers, so that a scorer that does not fit the target is refused before anything is fitted."""
+    try:
+        best = judge.score(judge.judged(judge.targets.hard[None]))
+    except Exception as error:  # scorers may raise anything
+        raise ValueError(f"scoring={judge.scoring!r} cannot score this target: {error}") from error
+    if not np.isfinite(best):
+        raise ValueError(f"scoring={judge.scoring!r} gives {best} for perfect predictions. Use one that is a number.")
 
 
 def _candidates(fits: Fits, controls: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], dict[Any, np.ndarray]]:

@@ -397,6 +397,16 @@ def test_bad_input_is_refused_before_anything_is_fitted(cancer, params, message)
         searched(*cancer, **params)
 
 
+@pytest.mark.parametrize(("scoring", "kind"), [("neg_log_loss", "regression"), ("neg_mean_poisson_deviance", "labels")])
+def test_scoring_that_does_not_fit_the_task_is_refused(cancer, scoring, kind):
+    X, y = cancer
+    with pytest.raises(ValueError, match=f"scoring='{scoring}' cannot score this target"):
+        if kind == "regression":
+            searched(X, X["mean area"], DistilledEstimator(lgbm(LGBMRegressor), lgbm(LGBMRegressor), scoring=scoring))
+        else:
+            searched(X, y.map({0: "no", 1: "yes"}), distilled(scoring=scoring))
+
+
 def test_function_that_names_an_unknown_parameter_is_refused(cancer):
     with pytest.raises(ValueError, match="Did you mean 'student__num_leaves'"):
         searched(*cancer, space=lambda trial: {"student__num_leafs": trial.suggest_int("n", 2, 9)})
