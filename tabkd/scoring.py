@@ -33,10 +33,13 @@ def _log_loss_rows(hard: np.ndarray, proba: np.ndarray, codes: np.ndarray) -> np
     return (hard * np.log(np.clip(proba, eps, 1 - eps))).sum(axis=1)
 
 
+RowScore = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 #: Scores that are means over rows: true values, predictions and class codes to one number per row.
-_ROW_SCORES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+_CLASS_SCORES: dict[str, RowScore] = {
     "neg_log_loss": _log_loss_rows,
     "accuracy": lambda hard, proba, codes: hard[np.arange(len(hard)), codes],
+}
+_VALUE_SCORES: dict[str, RowScore] = {
     "neg_mean_squared_error": lambda hard, values, codes: -((hard - values) ** 2).mean(axis=1),
     "neg_mean_absolute_error": lambda hard, values, codes: -np.abs(hard - values).mean(axis=1),
 }
@@ -259,7 +262,8 @@ class Judge:
         return np.ones(len(rows)) if self.targets.weight is None else self.targets.weight[rows]
 
     def _row_scores(self, judged: Judged) -> np.ndarray | None:
-        by_row = _ROW_SCORES.get(self.scoring) if isinstance(self.scoring, str) else None
+        known = _VALUE_SCORES if self.targets.classes is None else _CLASS_SCORES
+        by_row = known.get(self.scoring) if isinstance(self.scoring, str) else None
         if by_row is None:
             return None
         pairs = zip(judged.predictions, judged.codes, strict=True)
