@@ -101,8 +101,8 @@ def evaluate_distillation(
 
     Parameters
     ----------
-    estimator : DistilledEstimator
-        Cloned, never fitted.
+    estimator : DistilledEstimator or DistillationSearchCV
+        Cloned, never fitted. The control of a search is that of its winner.
     X : table of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     cv : int, splitter or iterable
@@ -136,7 +136,7 @@ def evaluate_distillation(
     >>> list(report.scores.columns)
     ['fold', 'metric', 'teacher', 'control', 'student']
     """
-    regression = is_regressor(estimator.teacher)
+    regression = is_regressor(estimator)
     rows = read_rows(X, y, sample_weight, groups, regression=regression)
     scorers = _scorers(scoring, None if rows.targets.classes is None else len(rows.targets.classes))
     labels, weight = rows.targets.labels, rows.targets.weight
@@ -152,6 +152,7 @@ def evaluate_distillation(
         }
         X_train, X_test = rows_of(rows.X, train), rows_of(rows.X, test)
         student = clone(estimator).fit(X_train, labels[train], **given)
+        student = getattr(student, "best_estimator_", student)
         control = getattr(student, "control_", None) or estimator.fit_control(X_train, labels[train], **given)
         weighted = {} if weight is None else {"sample_weight": weight[test]}
         for metric, scorer in scorers.items():

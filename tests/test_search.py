@@ -191,6 +191,12 @@ def test_same_seed_gives_the_same_study(cancer):
     np.testing.assert_array_equal(first.cv_results_["mean_test_score"], second.cv_results_["mean_test_score"])
 
 
+def test_search_is_evaluated_on_outer_folds(cancer):
+    search = DistillationSearchCV(distilled(), LEAVES, teacher_space={}, n_trials=2, random_state=0)
+    report = evaluate_distillation(search, *cancer, cv=3, scoring="roc_auc")
+    assert (report.scores[["teacher", "control", "student"]] > 0.8).all(axis=None)
+
+
 def test_fitted_search_is_pickled(cancer, fitted):
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(cancer[0]), fitted.predict_proba(cancer[0]))
