@@ -32,7 +32,7 @@ from xgboost import XGBClassifier
 
 import tabkd.recipe
 import tabkd.studies
-from tabkd import DistillationSearchCV, DistilledEstimator
+from tabkd import DistillationSearchCV, DistilledEstimator, evaluate_distillation
 from tabkd.crossfit import make_folds
 from tabkd.spaces import default_space, parameter_names
 
