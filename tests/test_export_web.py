@@ -129,12 +129,13 @@ def cases(model, table, rows, numbers, two, three):
         }
     )
     options = {"iterations": 20, "depth": 3, "max_ctr_complexity": 1, "thread_count": 1, "random_seed": 0}
-    catboost = CatBoostClassifier(cat_features=list(texts), verbose=False, allow_writing_files=False, **options)
-    catboost = distilled(catboost, texts, two)
+    options |= {"verbose": False, "allow_writing_files": False}
+    catboost = distilled(CatBoostClassifier(cat_features=list(texts), **options), texts, two)
+    oblivious = distilled(CatBoostClassifier(**options), table, np.where(two, "abnormal", "normal"))
     return {
         "two classes": (model, table, rows, {}),
         "two classes, matrix": (model, table, rows, {"inputs": "matrix"}),
-        "two classes, float64": (model, table, rows, {"precision": "float64"}),
+        "two classes, float64": (oblivious, table, rows, {"precision": "float64"}),
         "three classes": (distilled(lgbm(), table, three), table, rows, {}),
         "regression": (regressor, table, rows, {}),
         "regression, matrix": (regressor, table, rows, {"inputs": "matrix"}),

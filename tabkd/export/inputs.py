@@ -119,8 +119,8 @@ class Inputs:
         codes = np.arange(FIRST_CATEGORY, FIRST_CATEGORY + len(column.categories), dtype=float)
         if self.described[index]["type"] == "string":
             return self._labelled(value, ["", *column.categories], [MISSING, *codes], UNKNOWN)
-        known = np.asarray(column.categories, dtype=float)
-        if len(np.unique(known.astype(np.float32))) < len(known):
+        known = np.asarray(column.categories, dtype=np.float32)  # as values come in, also where more digits are kept
+        if len(np.unique(known)) < len(known):
             raise ValueError(f"Categories of column {column.name!r} are equal in float32. Make them text.")
         equal = graph.add("Cast", graph.add("Equal", value, graph.constant(known[None])), to=graph.float_type)
         missing = graph.add("Cast", graph.add("IsNaN", value), to=graph.float_type)
