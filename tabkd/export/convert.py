@@ -10,53 +10,35 @@ import numpy as np
 from tabkd._compat import is_regressor, optional_import
 from tabkd.export.graph import ML_OPSET, OPSET, Graph
 
-__all__ = ["add_converted", "add_table_converted"]
+__all__ = ["add_converted"]
 
 
-def add_converted(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
-    """Append a fitted scikit-learn estimator that reads one float32 matrix; returns its answer.
+def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str, str, int]]) -> str:
+    """Append a fitted scikit-learn estimator; returns its answer.
 
     Parameters
     ----------
     graph : Graph
     estimator : estimator
         A transformer, a regressor or a classifier with ``predict_proba``.
-    features : str
-        The matrix.
-    n_features : int
-        Its width.
+    inputs : sequence of (name, value, kind, width)
+        What it reads: the name of the column or columns, their value in ``graph``, ``"Float"`` or ``"String"``, and how
+        many they are.
 
     Returns
     -------
     str
-        What it transforms to, its predictions of shape (n_samples, n_outputs), or its probabilities.
+        What it transforms to, its predictions of shape (n_samples, n_outputs), or its probabilities, in float32.
 
     Raises
     ------
     ValueError
-        If skl2onnx does not know the estimator.
-    """
-    return add_table_converted(graph, estimator, [("X", features, "Float", n_features)])
-
-
-def add_table_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str, str, int]]) -> str:
-    """Append a fitted scikit-learn estimator that reads several inputs; returns its answer.
-
-    Parameters
-    ----------
-    graph : Graph
-    estimator : estimator
-    inputs : sequence of (name, value, kind, width)
-        The column's name, its value in ``graph``, ``"Float"``, ``"Int64"`` or ``"String"``, and its width.
-
-    Returns
-    -------
-    str
+        If skl2onnx does not know the estimator, or the graph is in float64.
     """
     if graph.dtype is not np.float32:
         raise ValueError(
             f"{type(estimator).__name__} cannot be exported with precision='float64'. Use float32, or trees, a linear "
-            "model or a network without a pipeline."
+            "model or a network, and scalers, imputers and encoders before them."
         )
     skl2onnx = optional_import("skl2onnx", needed_by="to_onnx", extra="all")
     types = optional_import("skl2onnx.common.data_types", needed_by="to_onnx", extra="all")
