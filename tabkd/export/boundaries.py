@@ -1,4 +1,4 @@
-"""Where in the raw columns a model's decisions change: the thresholds of trees that stand behind the steps of a pipeline."""
+"""Where in the raw columns a model decides: the thresholds of trees that stand behind the steps of a pipeline."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def raw_thresholds(member: Member, sample: Any, columns: Sequence[int]) -> dict[
     Returns
     -------
     dict from raw column to ndarray
-        float32 numbers, the last ones before a threshold is crossed. Columns that move no number of the trees, or move it
-        to and fro, are left out.
+        float32 numbers, the last ones before a threshold is crossed. Columns that move no number of the trees, or move
+        it to and fro, are left out.
     """
     base = take_rows(sample, [0])
     estimator = member.adapter.estimator

@@ -1,4 +1,4 @@
-"""Encoders of categories as tables of what they answer: to every category that they know, to a missing and a new one."""
+"""Encoders of categories as tables of what they answer to every category that they know and to a new one."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def _columns(step: Any, n_outputs: int) -> list[_Column]:
     for i, values in enumerate(asked):
         rows += [[*rows[0][:i], value, *rows[0][i + 1 :]] for value in values]
     names = list(getattr(step, "feature_names_in_", range(len(known))))
-    frame = {name: pd.Series(column).infer_objects() for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    cells = zip(*rows, strict=True)
+    frame = {name: pd.Series(values).infer_objects() for name, values in zip(names, cells, strict=True)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = step.transform(pd.DataFrame(frame))
@@ -152,7 +153,7 @@ def labelled(graph: Graph, source: Part, values: Sequence[Any], numbers: np.ndar
     """
     *given, other = numbers.tolist()
     pairs = [(value, number) for value, number in zip(values, given, strict=True) if value is not None]
-    keys: dict[str, list[Any]]
+    keys: dict[str, Any]
     if source.dtype is str:
         pairs = [("" if value is None else str(value), number) for value, number in zip(values, given, strict=True)]
         keys = {"keys_strings": [key for key, _ in pairs] or [""]}

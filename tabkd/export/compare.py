@@ -44,25 +44,21 @@ def add_exact_trees(table: Table, trees: Trees, doubles: bool) -> str:
 def _add_compared(table: Table, trees: Trees, wide: np.ndarray) -> str:
     """Compare the columns ``wide`` with their thresholds in float64 before; the trees then read the answers."""
     graph, narrow = table.graph, np.flatnonzero(~wide)
-    asked = np.unique(np.concatenate([_questions(tree)[wide[tree.feature] & (tree.feature >= 0)] for tree in trees.trees]
-                                     or [np.empty((0, 3))]), axis=0)  # fmt: skip
+    compared = [wide[tree.feature] & (tree.feature >= 0) for tree in trees.trees]
+    rows = [_questions(tree) for tree in trees.trees]
+    asked = np.unique(np.concatenate([one[which] for one, which in zip(rows, compared, strict=True)]), axis=0)
+    values = graph.columns(table.numbers(np.float64), asked[:, 0])
+    beyond = graph.add("Greater", values, graph.constant(asked[None, :, 1], np.float64))
+    strays = graph.add("And", graph.add("IsNaN", values), graph.constant(asked[None, :, 2] == 0))
+    answers = graph.add("Cast", graph.add("Or", beyond, strays), to=1)
     parts = [Table(graph, table.select(narrow)).numbers(np.float32)] if len(narrow) else []
-    if len(asked):
-        values = graph.columns(table.numbers(np.float64), asked[:, 0])
-        beyond = graph.add("Greater", values, graph.constant(asked[None, :, 1], np.float64))
-        strays = graph.add("And", graph.add("IsNaN", values), graph.constant(asked[None, :, 2] == 0))
-        parts.append(graph.add("Cast", graph.add("Or", beyond, strays), to=1))
-    elif not parts:
-        parts.append(table.numbers(np.float32))
     places = {tuple(row): len(narrow) + i for i, row in enumerate(asked.tolist())}
     moved = []
-    for tree in trees.trees:
-        on_answer = wide[tree.feature] & (tree.feature >= 0)
-        rows = _questions(tree)
+    for tree, one, which in zip(trees.trees, rows, compared, strict=True):
         feature = np.where(tree.feature < 0, -1, np.searchsorted(narrow, np.maximum(tree.feature, 0)))
-        feature[on_answer] = [places[tuple(row)] for row in rows[on_answer].tolist()]
-        moved.append(replace(tree, feature=feature, threshold=np.where(on_answer, 0.0, tree.threshold)))
-    return add_trees(graph, graph.concat(parts), replace(trees, trees=moved, n_features=len(narrow) + len(asked)))
+        feature[which] = [places[tuple(row)] for row in one[which].tolist()]
+        moved.append(replace(tree, feature=feature, threshold=np.where(which, 0.0, tree.threshold)))
+    return add_trees(graph, graph.concat([*parts, answers]), replace(trees, trees=moved))
 
 
 def _questions(tree: Any) -> np.ndarray:

@@ -108,7 +108,9 @@ class Inputs:
         known = [float(code) for code in range(MISSING, FIRST_CATEGORY + len(column.categories))]
         if not text:
             unseen = max(column.categories) + 1
-            return replace(codes, value=labelled(self.graph, codes, known, np.array([np.nan, *column.categories, unseen])))
+            return replace(
+                codes, value=labelled(self.graph, codes, known, np.array([np.nan, *column.categories, unseen]))
+            )
         value = self.graph.add(
             "LabelEncoder",
             codes.value,

@@ -76,7 +76,7 @@ def _column_transformer(table: Table, step: Any, made: Any) -> list[Part]:
     weights, parts = step.transformer_weights or {}, []
     for name, transformer, columns in step.transformers_:
         positions = column_indices(table.sample, columns)
-        if isinstance(transformer, str) and transformer == "drop" or len(positions) == 0:
+        if _dropped(transformer) or len(positions) == 0:
             continue
         chosen = Table(table.graph, table.select(positions), take_rows(table.sample, columns, axis=1))
         parts += _weighted(add_step(chosen, transformer), weights.get(name))
@@ -85,8 +85,12 @@ def _column_transformer(table: Table, step: Any, made: Any) -> list[Part]:
 
 def _feature_union(table: Table, step: Any, made: Any) -> list[Part]:
     weights = step.transformer_weights or {}
-    kept = [(name, part) for name, part in step.transformer_list if not (isinstance(part, str) and part == "drop")]
+    kept = [(name, part) for name, part in step.transformer_list if not _dropped(part)]
     return [part for name, one in kept for part in _weighted(add_step(table, one), weights.get(name))]
+
+
+def _dropped(transformer: Any) -> bool:
+    return isinstance(transformer, str) and transformer == "drop"
 
 
 def _weighted(table: Table, weight: float | None) -> list[Part]:
@@ -114,9 +118,9 @@ def _operate(graph: Graph, op: str, value: str, statistics: Any, dtype: type) ->
     return graph.as_type(made, wide, dtype)
 
 
-def _clipped(graph: Graph, value: str, low: float, high: float, dtype: type) -> str:
+def _clipped(graph: Graph, value: str, bounds: tuple[float, float], dtype: type) -> str:
     """Numbers within bounds; NaN stays, which the operator Clip does not promise."""
-    for op, bound in (("Less", low), ("Greater", high)):
+    for op, bound in zip(("Less", "Greater"), bounds, strict=True):
         limit = graph.constant(float(bound), dtype)
         value = graph.add("Where", graph.add(op, value, limit), limit, value)
     return value
@@ -143,7 +147,7 @@ def _min_max_scaler(table: Table, step: Any, made: Any) -> list[Part]:
     value = _operate(table.graph, "Mul", table.numbers(dtype), step.scale_, dtype)
     value = _operate(table.graph, "Add", value, step.min_, dtype)
     if step.clip:
-        value = _clipped(table.graph, value, *step.feature_range, dtype)
+        value = _clipped(table.graph, value, step.feature_range, dtype)
     return [_part(table, value, dtype)]
 
 
@@ -151,7 +155,7 @@ def _max_abs_scaler(table: Table, step: Any, made: Any) -> list[Part]:
     dtype = float_dtype(made)
     value = _scaled(table, table.numbers(dtype), step.scale_, dtype)
     if getattr(step, "clip", False):
-        value = _clipped(table.graph, value, -1, 1, dtype)
+        value = _clipped(table.graph, value, (-1, 1), dtype)
     return [_part(table, value, dtype)]
 
 
@@ -248,9 +252,9 @@ def _imputer(table: Table, step: Any, made: Any) -> list[Part]:
     for part in joined(table.graph, table.parts):
         statistics = np.asarray(step.statistics_[start : start + part.width], dtype=object)
         missing = _missing(table.graph, part, step.missing_values)
-        kept = [i for i, fill in enumerate(statistics) if step.keep_empty_features or fill is not None and fill == fill]
+        empty = [not step.keep_empty_features and (fill is None or fill != fill) for fill in statistics]
         filled = _filled(table.graph, part, missing, statistics, _fill_dtype(made))
-        values += Table(table.graph, [filled]).select(kept)
+        values += Table(table.graph, [filled]).select(np.flatnonzero(~np.array(empty)))
         if wanted := [i for i in range(part.width) if start + i in indicated]:
             flag = Part(_as_numbers(table.graph, missing), part.width, np.float32)
             flags += Table(table.graph, [flag]).select(wanted)
@@ -285,16 +289,14 @@ def _filled(graph: Graph, part: Part, missing: str, statistics: np.ndarray, dtyp
         return replace(part, value=graph.add("Where", missing, graph.constant(fill), part.value))
     if any(texts):
         raise ValueError(
-            f"SimpleImputer fills columns of numbers with the texts {statistics.tolist()}. Make text of the columns, or "
-            "fill them with numbers, to export it."
+            f"SimpleImputer fills columns of numbers with the texts {statistics.tolist()}. Make text of the columns, "
+            "or fill them with numbers, to export it."
         )
-    numbers = np.array([0.0 if fill is None else fill for fill in statistics], dtype=float).astype(dtype)
+    numbers: np.ndarray = np.array([0.0 if fill is None else fill for fill in statistics], dtype=float).astype(dtype)
     exact = np.array_equal(numbers, numbers.astype(np.float32), equal_nan=True)
     kind = np.float32 if exact and part.dtype is np.float32 else np.float64
     value = graph.as_type(part.value, part.dtype, kind)
-    return replace(
-        part, value=graph.add("Where", missing, graph.constant(numbers[None], kind), value), dtype=kind
-    )
+    return replace(part, value=graph.add("Where", missing, graph.constant(numbers[None], kind), value), dtype=kind)
 
 
 _STEPS: dict[str, Callable[[Table, Any, Any], list[Part]]] = {

@@ -24,8 +24,8 @@ class Part:
         A tensor of shape (n_samples, width).
     width : int
     dtype : type
-        ``numpy.float32``, ``numpy.float64`` or ``str``: enough to hold the numbers that scikit-learn has there, whatever
-        type it holds them in. Missing text is ``""``.
+        ``numpy.float32``, ``numpy.float64`` or ``str``: enough to hold the numbers that scikit-learn has there,
+        whatever type it holds them in. Missing text is ``""``.
     """
 
     value: str

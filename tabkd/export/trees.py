@@ -135,7 +135,7 @@ def at_most(threshold: np.ndarray) -> np.ndarray:
     exact = np.asarray(threshold, dtype=np.float64)
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float32)
-    rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+        rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     return rounded.astype(np.float64)
 
 

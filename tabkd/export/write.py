@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds:
     tables = [] if given is None else [_frame(encoder, encoder.pick(given))]
     typed, gaps = encoder.encoding == "table", _missing_texts(encoder, tables)
     extremes = [EXTREMES if thresholds else (np.nan,), (np.nan,), ()]
-    for unseen, missing, extreme in [(*texts, numbers) for texts in ((True, gaps), (False, gaps), (False, ())) for numbers in extremes]:
+    for (unseen, missing), extreme in product([(True, gaps), (False, gaps), (False, ())], extremes):
         adversarial = adversarial_rows(
             encoder.columns, thresholds, texts, extreme=extreme, unseen=unseen, missing=missing, typed=typed
         )
