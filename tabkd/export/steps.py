@@ -228,7 +228,7 @@ def _polynomial(table: Table, step: Any, made: Any) -> list[Part]:
         made_of = graph.columns(value, block[:, -1])
         for k in range(block.shape[1] - 2, -1, -1):
             made_of = graph.add("Mul", made_of, graph.columns(value, block[:, k]))
-        parts.append(Part(made_of, stop - start, dtype))
+        parts.append(Part(made_of, len(block), dtype))
     return parts
 
 
