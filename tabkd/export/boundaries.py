@@ -64,13 +64,16 @@ def _crossings(
         return {}
     column, feature, threshold, rising = np.array(asked).T
     column, feature = column.astype(int), feature.astype(int)
-    low, high = (np.full(len(asked), bound) for bound in _places(np.array([-_LARGEST, _LARGEST])))
+    ends = _places(np.array([-_LARGEST, _LARGEST]))
+    low, high = (np.full(len(asked), end) for end in ends)
     while (high - low > 1).any():
         middle = (low + high) // 2
         made = prepared(_rows(base, column, _numbers(middle)))[np.arange(len(asked)), feature]
         before = (made <= threshold) == (rising > 0)
         low, high = np.where(before, middle, low), np.where(before, high, middle)
-    return {int(one): np.unique(_numbers(low[column == one])) for one in np.unique(column)}
+    crossed = (low > ends[0]) & (high < ends[1])
+    found = {int(one): np.unique(_numbers(low[crossed & (column == one)])) for one in np.unique(column)}
+    return {one: numbers for one, numbers in found.items() if len(numbers)}
 
 
 def _followers(
@@ -78,7 +81,10 @@ def _followers(
 ) -> list[tuple[int, int, float, float]]:
     """The numbers that only rise or only fall with a raw column: both columns, each threshold, and 1 or -1."""
     grid = np.concatenate([-_MAGNITUDES[::-1], [0], _MAGNITUDES])
-    steps = np.diff(prepared(_rows(base, np.full(len(grid), column), grid)), axis=0)
+    try:
+        steps = np.diff(prepared(_rows(base, np.full(len(grid), column), grid)), axis=0)
+    except ValueError:  # an encoder of categories that are numbers refuses others
+        return []
     found = []
     for feature, values in thresholds.items():
         signs = np.sign(steps[:, feature])
@@ -94,7 +100,8 @@ def _places(numbers: np.ndarray) -> np.ndarray:
 
 
 def _numbers(places: np.ndarray) -> np.ndarray:
-    return np.copysign(np.abs(places).astype(np.int32).view(np.float32), places)
+    magnitudes = np.abs(places).astype(np.int32).view(np.float32)
+    return np.where(places < 0, -magnitudes, magnitudes)
 
 
 def _rows(base: Any, column: np.ndarray, values: np.ndarray) -> Any:

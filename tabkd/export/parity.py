@@ -62,6 +62,7 @@ def adversarial_rows(
     unseen: bool = True,
     missing: Sequence[Any] = (None,),
     typed: bool = False,
+    held: Mapping[int, np.ndarray] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rows that hold every threshold with its float32 neighbours, missing and unseen values, and infinities.
@@ -80,6 +81,8 @@ def adversarial_rows(
         What a missing text may be; none are missing if it is empty.
     typed : bool
         Whether columns of whole numbers and of booleans keep their type, as pipelines want them.
+    held : mapping from column index to ndarray, optional
+        What columns of numbers hold, where they are to hold nothing else; columns with thresholds do.
     seed : int
 
     Returns
@@ -92,6 +95,8 @@ def adversarial_rows(
     for i, column in enumerate(columns):
         if column.kind == "category":
             pools.append(_categories(column, unseen, missing))
+        elif held and i in held and i not in thresholds:
+            pools.append(held[i])
         else:
             pool = _numbers(column, thresholds.get(i), texts.get(i), rng)
             pools.append(_as_typed(column, pool) if typed else pool)
@@ -135,8 +140,8 @@ def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generat
 
 
 def _as_typed(column: Column, pool: np.ndarray) -> np.ndarray:
-    if column.kind == "integer" and pool.dtype.kind == "f" and not np.isnan(pool).any():
-        return np.unique(np.concatenate([np.floor(pool), np.floor(pool) + 1, np.ceil(pool)])).astype(np.int64)
+    if column.kind == "integer":
+        return np.unique([np.floor(pool), np.floor(pool) + 1, np.ceil(pool)]).astype(np.int64)
     return pool.astype(bool) if column.kind == "boolean" else pool
 
 

@@ -215,8 +215,9 @@ def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds:
     extremes = [EXTREMES if thresholds else (np.nan,), (np.nan,), ()]
     for (unseen, missing), extreme in product([(True, gaps), (False, gaps), (False, ())], extremes):
         adversarial = adversarial_rows(
-            encoder.columns, thresholds, texts, extreme=extreme, unseen=unseen, missing=missing, typed=typed
-        )
+            encoder.columns, thresholds, texts, extreme=extreme, unseen=unseen, missing=missing, typed=typed,
+            held={} if unseen else _held(encoder, tables),
+        )  # fmt: skip
         if _accepts(model, adversarial):
             break
     tables.append(adversarial)
@@ -241,6 +242,12 @@ def _missing_texts(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> tu
         return (None,)
     found = [value for table in tables for name in texts for value in table[name].tolist() if value is None]
     return (None,) if found else (np.nan,)
+
+
+def _held(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> dict[int, np.ndarray]:
+    """The numbers of the tables, for an encoder that refuses any other."""
+    numeric = [i for i, column in enumerate(encoder.columns) if column.kind in ("integer", "number", "boolean")]
+    return {i: table.iloc[:, i].dropna().unique() for table in tables for i in numeric}
 
 
 def _frame(encoder: ColumnEncoder, table: Any) -> pd.DataFrame:
