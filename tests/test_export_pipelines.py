@@ -19,7 +19,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_selection import VarianceThreshold
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
@@ -34,6 +34,7 @@ from sklearn.preprocessing import (
     OrdinalEncoder,
     PolynomialFeatures,
     PowerTransformer,
+    QuantileTransformer,
     RobustScaler,
     StandardScaler,
     TargetEncoder,
@@ -156,6 +157,13 @@ def test_step_is_exact_where_the_file_computes_in_float64(table, name):
     step = STEPS[name].fit(table[NUMBERS])
     found = by_file(step, table[NUMBERS], table[NUMBERS], dtype=np.float64)
     np.testing.assert_array_equal(found, by_python(step, table[NUMBERS]))
+
+
+@pytest.mark.parametrize("features", ["all", "missing-only"])
+def test_indicator_of_missing_values_is_exact(table, features):
+    given = table[["gaps", "skewed"]]
+    step = MissingIndicator(features=features).fit(given)
+    np.testing.assert_array_equal(by_file(step, given, given), by_python(step, given))
 
 
 IMPUTERS = {
@@ -336,6 +344,19 @@ def test_steps_that_answer_in_frames_are_exported(table, labels, tmp_path):
     np.testing.assert_allclose(found, model.predict_proba(given), atol=2e-6)
 
 
+@pytest.mark.parametrize("model", [lgbm(), RandomForestClassifier(5, random_state=0), LogisticRegression()], ids=str)
+@pytest.mark.parametrize(
+    "scaler", [StandardScaler(with_mean=False), MaxAbsScaler(), RobustScaler(with_centering=False)]
+)
+def test_sparse_steps_are_exported(table, labels, tmp_path, scaler, model):
+    given = table[["kind", "count", "skewed"]]
+    encode = ColumnTransformer([("e", OneHotEncoder(), ["kind", "count"])], remainder="passthrough", sparse_threshold=1)
+    fitted = make_pipeline(encode, scaler, model).fit(given, labels)
+    assert issparse(fitted[:-1].transform(given))
+    found = exported(fitted, tmp_path, given).predict_proba(given)
+    np.testing.assert_allclose(found, fitted.predict_proba(given), atol=2e-6)
+
+
 def test_pipelines_inside_a_mixture_are_exported(table, labels, tmp_path):
     given = table[NUMBERS]
     parts = [("a", make_pipeline(StandardScaler(), lgbm())), ("b", make_pipeline(RobustScaler(), LogisticRegression()))]
@@ -457,6 +478,12 @@ def test_numbers_filled_with_text_are_refused(table):
     step = SimpleImputer(strategy="constant", fill_value="none").fit(given)
     with pytest.raises(ValueError, match="fills columns of numbers with the texts"):
         by_file(step, given, given)
+
+
+def test_step_that_rounds_otherwise_is_named(table, labels, tmp_path):
+    model = make_pipeline(QuantileTransformer(n_quantiles=50), DecisionTreeClassifier()).fit(table[NUMBERS], labels)
+    with pytest.raises(ParityError, match="may be due to .'QuantileTransformer'.*Leave such a step out before trees"):
+        to_onnx(model, tmp_path / "model.onnx", X=table[NUMBERS])
 
 
 def test_step_without_nodes_is_refused_in_float64(table, labels, tmp_path):

@@ -54,7 +54,8 @@ def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str,
             f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} Use trees, a linear model or "
             "a network, and steps that skl2onnx supports."
         ) from error
-    outputs = _inlined(graph, model.graph, [value for _, value, _, _ in inputs])
+    graph.converted.append(type(estimator).__name__)
+    outputs = _inlined(graph, model, [value for _, value, _, _ in inputs])
     answer = outputs[1] if classifier else outputs[0]
     if is_regressor(estimator) and not hasattr(estimator, "transform"):
         return graph.add("Reshape", answer, graph.constant([-1, _n_outputs(model)]))
@@ -66,8 +67,9 @@ def _n_outputs(model: Any) -> int:
     return dims[1].dim_value if len(dims) > 1 and dims[1].dim_value else 1
 
 
-def _inlined(graph: Graph, inner: Any, inputs: Sequence[str]) -> list[str]:
+def _inlined(graph: Graph, model: Any, inputs: Sequence[str]) -> list[str]:
     """Copy another graph's nodes and constants under new names; returns the names of its outputs."""
+    inner, versions = model.graph, {opset.domain: opset.version for opset in model.opset_import}
     names = dict(zip((info.name for info in inner.input), inputs, strict=True))
     for tensor in inner.initializer:
         names[tensor.name] = tensor.name = graph.name()
@@ -80,5 +82,5 @@ def _inlined(graph: Graph, inner: Any, inputs: Sequence[str]) -> list[str]:
         copy.attribute.extend(node.attribute)
         graph.nodes.append(copy)
         if node.domain:
-            graph.opsets.setdefault(node.domain, ML_OPSET)
+            graph.opsets.setdefault(node.domain, versions[node.domain])
     return [names[info.name] for info in inner.output]

@@ -37,6 +37,8 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.opsets = {"": OPSET}
+        #: Names of the estimators that skl2onnx converted: these may round otherwise than scikit-learn does.
+        self.converted: list[str] = []
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = 0
 

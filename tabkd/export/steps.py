@@ -59,14 +59,15 @@ def add_step(table: Table, step: Any) -> Table:
 
 
 def _converted(table: Table, step: Any, made: Any) -> Part:
-    inputs = [("X", table.numbers(np.float32), "Float", table.width)]
+    graph = table.graph
     if str in table.dtypes:
-        names = table.sample.columns if hasattr(table.sample, "columns") else range(table.width)
-        inputs = [
-            (str(name), part.value, "String" if part.dtype is str else "Float", 1)
-            for name, part in zip(names, (table.select([i])[0] for i in range(table.width)), strict=True)
-        ]
-    return Part(add_converted(table.graph, step, inputs), made.shape[1], np.float32)
+        columns = [table.select([i])[0] for i in range(table.width)]
+        names = map(str, table.sample.columns if hasattr(table.sample, "columns") else range(table.width))
+        kinds = {str: "String", np.float32: "Float"}
+        inputs = [(name, part.value, kinds[part.dtype], 1) for name, part in zip(names, columns, strict=True)]
+    else:
+        inputs = [("X", table.numbers(np.float32), "Float", table.width)]
+    return Part(add_converted(graph, step, inputs), made.shape[1], np.float32)
 
 
 # ---------------------------------------------------------------- steps made of other steps
@@ -262,6 +263,16 @@ def _imputer(table: Table, step: Any, made: Any) -> list[Part]:
     return values + flags
 
 
+def _missing_indicator(table: Table, step: Any, made: Any) -> list[Part]:
+    flags = [
+        replace(
+            part, value=_as_numbers(table.graph, _missing(table.graph, part, step.missing_values)), dtype=np.float32
+        )
+        for part in joined(table.graph, table.parts)
+    ]
+    return Table(table.graph, flags).select(step.features_)
+
+
 def _fill_dtype(made: Any) -> type:
     """What a number is rounded to where it is filled in."""
     return np.float32 if float_dtype(made) is np.float32 else np.float64
@@ -306,6 +317,7 @@ _STEPS: dict[str, Callable[[Table, Any, Any], list[Part]]] = {
     "FunctionTransformer": _function,
     "KBinsDiscretizer": _discretizer,
     "MaxAbsScaler": _max_abs_scaler,
+    "MissingIndicator": _missing_indicator,
     "MinMaxScaler": _min_max_scaler,
     "Normalizer": _normalizer,
     "OneHotEncoder": add_encoder,

@@ -22,7 +22,7 @@ from tabkd.export.graph import Graph
 from tabkd.export.head import add_outputs
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
-from tabkd.export.parity import EXTREMES, Proof, adversarial_rows, prove
+from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
 from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
@@ -123,7 +123,15 @@ def to_onnx(
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
     unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
     thresholds = _thresholds(fitted, parts, sample)
-    proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, thresholds)
+    try:
+        proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, thresholds)
+    except ParityError as error:
+        if not graph.converted:
+            raise
+        raise ParityError(
+            f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds otherwise than scikit-learn. "
+            "Leave such a step out before trees, which need no scaling, or take one that is exported exactly."
+        ) from error
     described["proof"] = asdict(proof)
     with replacing(path) as temporary:
         temporary.write_bytes(graph.model({METADATA: json.dumps(described, ensure_ascii=False)}).SerializeToString())
