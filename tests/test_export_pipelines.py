@@ -405,6 +405,15 @@ def test_numbers_that_float32_does_not_tell_apart_are_split_exactly(tmp_path, mo
     )
 
 
+@pytest.mark.parametrize("model", [lgbm(), HistGradientBoostingClassifier(max_iter=15)], ids=["lightgbm", "histogram"])
+def test_missing_numbers_that_were_scaled_in_float64_follow_their_branch(table, tmp_path, model):
+    given = table[["gaps", "large"]]
+    y = (given["gaps"].isna() ^ (given["large"] > 5e5)).astype(int)
+    fitted = make_pipeline(StandardScaler(), model).fit(given, y)
+    found = exported(fitted, tmp_path, given).predict_proba(given)
+    np.testing.assert_allclose(found, fitted.predict_proba(given), atol=2e-6)
+
+
 def by_reciprocal(table, step, made):
     graph, dtype = table.graph, np.float32
     shifted = graph.add("Sub", table.numbers(dtype), graph.constant(step.mean_, dtype))
@@ -482,7 +491,7 @@ def test_numbers_filled_with_text_are_refused(table):
 
 def test_step_that_rounds_otherwise_is_named(table, labels, tmp_path):
     model = make_pipeline(QuantileTransformer(n_quantiles=50), DecisionTreeClassifier()).fit(table[NUMBERS], labels)
-    with pytest.raises(ParityError, match="may be due to .'QuantileTransformer'.*Leave such a step out before trees"):
+    with pytest.raises(ParityError, match=r"may be due to .'QuantileTransformer'.*Leave such a step out before trees"):
         to_onnx(model, tmp_path / "model.onnx", X=table[NUMBERS])
 
 

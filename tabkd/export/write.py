@@ -129,8 +129,8 @@ def to_onnx(
         if not graph.converted:
             raise
         raise ParityError(
-            f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds otherwise than scikit-learn. "
-            "Leave such a step out before trees, which need no scaling, or take one that is exported exactly."
+            f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds otherwise than "
+            "scikit-learn. Leave such a step out before trees, which need no scaling, or take another one."
         ) from error
     described["proof"] = asdict(proof)
     with replacing(path) as temporary:
