@@ -104,8 +104,9 @@ def adversarial_rows(
     made = {}
     for i, (column, pool) in enumerate(zip(columns, pools, strict=True)):
         cells = rng.permutation(np.concatenate([pool, rng.choice(pool, n_rows - len(pool))]))
-        extremes = [number for number in extreme if column.kind != "boolean" or number != number]
-        if extremes and i not in texts and cells.dtype.kind == "f":
+        boolean = column.kind == "boolean"
+        extremes = [number for number in extreme if not boolean or number != number]
+        if extremes and (boolean or i not in texts) and cells.dtype.kind == "f":
             # The first half stays plain: where everything is extreme, few leaves are reached.
             struck = (rng.random(n_rows) < _EXTREME) & (np.arange(n_rows) >= n_rows // 2)
             cells = np.where(struck, rng.choice(extremes, n_rows), cells)
@@ -124,10 +125,10 @@ def _categories(column: Column, unseen: bool, missing: Sequence[Any]) -> np.ndar
 
 
 def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generator) -> np.ndarray:
-    if texts is not None:
-        return np.array([float(text) for text in texts] + [98765.0, np.nan])
     if column.kind == "boolean":
         return np.array([0.0, 1.0])
+    if texts is not None:
+        return np.array([float(text) for text in texts] + [98765.0, np.nan])
     if thresholds is None or not len(thresholds):
         if column.kind == "integer":
             return np.arange(-8, 64)

@@ -255,7 +255,8 @@ def _missing_texts(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> tu
 def _held(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> dict[int, np.ndarray]:
     """The numbers of the tables, for an encoder that refuses any other."""
     numeric = [i for i, column in enumerate(encoder.columns) if column.kind in ("integer", "number", "boolean")]
-    return {i: table.iloc[:, i].dropna().unique() for table in tables for i in numeric}
+    values = {i: np.unique(table.iloc[:, i].dropna().to_numpy()) for table in tables for i in numeric}
+    return {i: numbers for i, numbers in values.items() if len(numbers)}
 
 
 def _frame(encoder: ColumnEncoder, table: Any) -> pd.DataFrame:
