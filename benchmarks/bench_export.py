@@ -114,7 +114,7 @@ def cell(family: str, models: tuple[Any, Any], task: str, kind: str, *, ensemble
     columns, thresholds = fitted.encoder.columns, tree_thresholds(fitted)
     texts: dict[int, Any] = {}
     if kind == "thresholds":
-        made_up = [adversarial_rows(columns, thresholds, texts, extreme=False, seed=s) for s in range(3)]
+        made_up = [adversarial_rows(columns, thresholds, texts, extreme=(), seed=s) for s in range(3)]
         rows = pd.concat([*made_up, rows])
     elif kind == "text":
         rows.loc[rows.index[:500], "city"] = "never seen"

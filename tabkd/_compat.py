@@ -9,16 +9,19 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from sklearn import __version__ as sklearn_version
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
+    "SCALER_ROUNDS_STATISTICS",
     "check_sample_weight",
     "clone_estimator",
     "column_indices",
@@ -40,6 +43,8 @@ __all__ = [
 check_sample_weight = _check_sample_weight
 column_indices = _get_column_indices
 take_rows = _safe_indexing
+#: From this release on StandardScaler rounds its mean and scale to the type of the table, others round what comes out.
+SCALER_ROUNDS_STATISTICS = parse_version(sklearn_version) >= parse_version("1.8")
 
 
 def optional_import(module: str, *, needed_by: str, extra: str) -> ModuleType:

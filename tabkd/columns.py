@@ -415,7 +415,7 @@ class ColumnEncoder:
         if self.encoding == "raw":
             return X
         if self.encoding == "table":
-            return _floats_to_float32(X)
+            return _floats_to_float32(X, [column.name for column in self.columns if column.kind == "integer"])
         if not isinstance(X, pd.DataFrame):
             if not self.named and not any(column.kind == "category" for column in self.columns):
                 with np.errstate(over="ignore"):
@@ -453,11 +453,13 @@ class ColumnEncoder:
         return pd.DataFrame(made, index=X.index)
 
 
-def _floats_to_float32(X: Table) -> Table:
+def _floats_to_float32(X: Table, whole: Sequence[str | int]) -> Table:
     with np.errstate(over="ignore"):
         if not isinstance(X, pd.DataFrame):
             return X.astype(np.float32) if X.dtype.kind == "f" else X
-        return X.astype({name: np.float32 for name in X.columns if pd.api.types.is_float_dtype(X[name].dtype)})
+        floats = [name for name in X.columns if pd.api.types.is_float_dtype(X[name].dtype)]
+        # Whole numbers are floats where one is missing: one gap in a table must not change what scalers compute in.
+        return X.astype({name: np.float64 if name in whole else np.float32 for name in floats})
 
 
 def rows_of(X: Table, rows: np.ndarray) -> Table:

@@ -75,7 +75,7 @@ class HardLabels(Adapter):
     def link_checked(self, X: Any) -> Any:
         """Answer in probabilities where they are no softmax of decision values: one-vs-all, exponential, hinge."""
         if self.link in ("logit", "softmax"):
-            few = take_rows(X, np.arange(min(len(X), 100)))
+            few = take_rows(X, np.arange(min(X.shape[0], 100)))
             linked = invert_link(self.raw(few), self.link)
             self.link, link = "probability", self.link
             if np.allclose(linked, self.raw(few), atol=1e-5):

@@ -10,53 +10,35 @@ import numpy as np
 from tabkd._compat import is_regressor, optional_import
 from tabkd.export.graph import ML_OPSET, OPSET, Graph
 
-__all__ = ["add_converted", "add_table_converted"]
+__all__ = ["add_converted"]
 
 
-def add_converted(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
-    """Append a fitted scikit-learn estimator that reads one float32 matrix; returns its answer.
+def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str, str, int]]) -> str:
+    """Append a fitted scikit-learn estimator; returns its answer.
 
     Parameters
     ----------
     graph : Graph
     estimator : estimator
         A transformer, a regressor or a classifier with ``predict_proba``.
-    features : str
-        The matrix.
-    n_features : int
-        Its width.
+    inputs : sequence of (name, value, kind, width)
+        What it reads: the name of the column or columns, their value in ``graph``, ``"Float"`` or ``"String"``, and how
+        many they are.
 
     Returns
     -------
     str
-        What it transforms to, its predictions of shape (n_samples, n_outputs), or its probabilities.
+        What it transforms to, its predictions of shape (n_samples, n_outputs), or its probabilities, in float32.
 
     Raises
     ------
     ValueError
-        If skl2onnx does not know the estimator.
-    """
-    return add_table_converted(graph, estimator, [("X", features, "Float", n_features)])
-
-
-def add_table_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str, str, int]]) -> str:
-    """Append a fitted scikit-learn estimator that reads several inputs; returns its answer.
-
-    Parameters
-    ----------
-    graph : Graph
-    estimator : estimator
-    inputs : sequence of (name, value, kind, width)
-        The column's name, its value in ``graph``, ``"Float"``, ``"Int64"`` or ``"String"``, and its width.
-
-    Returns
-    -------
-    str
+        If skl2onnx does not know the estimator, or the graph is in float64.
     """
     if graph.dtype is not np.float32:
         raise ValueError(
             f"{type(estimator).__name__} cannot be exported with precision='float64'. Use float32, or trees, a linear "
-            "model or a network without a pipeline."
+            "model or a network, and scalers, imputers and encoders before them."
         )
     skl2onnx = optional_import("skl2onnx", needed_by="to_onnx", extra="all")
     types = optional_import("skl2onnx.common.data_types", needed_by="to_onnx", extra="all")
@@ -72,7 +54,8 @@ def add_table_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str
             f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} Use trees, a linear model or "
             "a network, and steps that skl2onnx supports."
         ) from error
-    outputs = _inlined(graph, model.graph, [value for _, value, _, _ in inputs])
+    graph.converted.append(type(estimator).__name__)
+    outputs = _inlined(graph, model, [value for _, value, _, _ in inputs])
     answer = outputs[1] if classifier else outputs[0]
     if is_regressor(estimator) and not hasattr(estimator, "transform"):
         return graph.add("Reshape", answer, graph.constant([-1, _n_outputs(model)]))
@@ -84,8 +67,9 @@ def _n_outputs(model: Any) -> int:
     return dims[1].dim_value if len(dims) > 1 and dims[1].dim_value else 1
 
 
-def _inlined(graph: Graph, inner: Any, inputs: Sequence[str]) -> list[str]:
+def _inlined(graph: Graph, model: Any, inputs: Sequence[str]) -> list[str]:
     """Copy another graph's nodes and constants under new names; returns the names of its outputs."""
+    inner, versions = model.graph, {opset.domain: opset.version for opset in model.opset_import}
     names = dict(zip((info.name for info in inner.input), inputs, strict=True))
     for tensor in inner.initializer:
         names[tensor.name] = tensor.name = graph.name()
@@ -98,5 +82,5 @@ def _inlined(graph: Graph, inner: Any, inputs: Sequence[str]) -> list[str]:
         copy.attribute.extend(node.attribute)
         graph.nodes.append(copy)
         if node.domain:
-            graph.opsets.setdefault(node.domain, ML_OPSET)
+            graph.opsets.setdefault(node.domain, versions[node.domain])
     return [names[info.name] for info in inner.output]

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.export.trees import Tree, Trees, at_most, whole_numbers, with_sets
+from tabkd.export.trees import Tree, Trees, whole_numbers, with_sets
 
 __all__ = ["output_link", "read_lightgbm"]
 
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _ZERO, _NAN = 1, 2  # kinds of missing value, in the bits above
-_TINY = np.float32(1e-35)
+_TINY = float(np.float32(1e-35))
 #: Objectives whose regressors answer with a function of the sum of their trees.
 _LINKS = {"poisson": "exp", "gamma": "exp", "tweedie": "exp", "cross_entropy": "sigmoid"}
 _IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "custom", "none")
@@ -100,7 +100,7 @@ def _read(block: dict[str, str], output: int, n_outputs: int, factor: float) -> 
     goes_left = np.where(missing == _NAN, default_left, threshold >= 0) & ~categorical
     tree = Tree(
         feature=np.concatenate([feature, np.full(n_leaves, -1)]),
-        threshold=np.concatenate([at_most(np.where(categorical, 0, _past_zero(threshold))), np.zeros(n_leaves)]),
+        threshold=np.concatenate([np.where(categorical, 0, _past_zero(threshold)), np.zeros(n_leaves)]),
         yes=np.concatenate([left, np.zeros(n_leaves, dtype=np.intp)]),
         no=np.concatenate([right, np.zeros(n_leaves, dtype=np.intp)]),
         missing=np.concatenate([goes_left, np.zeros(n_leaves, dtype=bool)]),
@@ -119,5 +119,5 @@ def _read(block: dict[str, str], output: int, n_outputs: int, factor: float) -> 
 
 def _past_zero(threshold: np.ndarray) -> np.ndarray:
     """Thresholds that take the numbers which LightGBM reads as zero to the side of zero."""
-    below_zero = np.where((threshold >= -_TINY) & (threshold < 0), np.nextafter(-_TINY, np.float32(-1)), threshold)
+    below_zero = np.where((threshold >= -_TINY) & (threshold < 0), np.nextafter(-_TINY, -1), threshold)
     return np.where((threshold >= 0) & (threshold < _TINY), _TINY, below_zero)

@@ -133,7 +133,7 @@ def _read_predictor(predictor: Any, columns: np.ndarray, categories: dict[int, n
     swapped = categorical & missing_left
     read = Tree(
         feature=np.where(leaf, -1, columns[np.where(leaf, 0, nodes["feature_idx"]).astype(np.intp)]),
-        threshold=np.where(leaf | categorical, 0, at_most(nodes["num_threshold"])),
+        threshold=np.where(leaf | categorical, 0, nodes["num_threshold"]),
         yes=np.where(leaf, 0, np.where(swapped, right, left)),
         no=np.where(leaf, 0, np.where(swapped, left, right)),
         missing=missing_left & ~leaf & ~categorical,

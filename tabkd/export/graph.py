@@ -37,6 +37,8 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.opsets = {"": OPSET}
+        #: Names of the estimators that skl2onnx converted: these may round otherwise than scikit-learn does.
+        self.converted: list[str] = []
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = 0
 
@@ -74,11 +76,11 @@ class Graph:
         self.outputs.append(self.helper.make_tensor_value_info(name, self._type(dtype), ["N", *shape]))
         return name
 
-    def constant(self, value: Any) -> str:
-        """Name of a constant; numbers with a point are held in the graph's precision."""
+    def constant(self, value: Any, dtype: type | None = None) -> str:
+        """Name of a constant; numbers with a point are held in ``dtype``, or in the graph's precision."""
         array = np.asarray(value)
         if array.dtype.kind == "f":
-            array = array.astype(self.dtype)
+            array = array.astype(dtype or self.dtype)
         text = array.dtype.kind in "OUS"
         key = (str(array.dtype), array.shape, tuple(array.ravel().tolist()) if text else array.tobytes())
         if key not in self._known:
@@ -118,7 +120,11 @@ class Graph:
 
     def cast(self, value: str) -> str:
         """float32 in the graph's precision."""
-        return value if self.dtype is np.float32 else self.add("Cast", value, to=self.float_type)
+        return self.as_type(value, np.float32, self.dtype)
+
+    def as_type(self, value: str, given: type, wanted: type) -> str:
+        """Numbers of the type ``given`` as numbers of the type ``wanted``."""
+        return value if given is wanted else self.add("Cast", value, to=self._type(wanted))
 
     def columns(self, value: str, positions: Any) -> str:
         """Some columns of a matrix."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tabkd.columns import FIRST_CATEGORY, MISSING, UNKNOWN, Column, ColumnEncoder
+from tabkd.export.categories import UNSEEN, labelled
 from tabkd.export.graph import Graph
+from tabkd.export.table import Part
 from tabkd.export.trees import Lookup
 
 __all__ = ["Inputs", "describe"]
@@ -64,14 +67,10 @@ class Inputs:
         self.layout = layout
         self.described = describe(encoder)
         if layout == "matrix":
-            self.matrix = graph.cast(graph.input("features", np.float32, len(encoder.columns)))
+            self.matrix = graph.input("features", np.float32, len(encoder.columns))
         else:
-            self.columns = [self._input(entry) for entry in self.described]
-
-    def _input(self, entry: dict[str, Any]) -> str:
-        if entry["type"] == "string":
-            return self.graph.input(entry["name"], str, 1)
-        return self.graph.cast(self.graph.input(entry["name"], np.float32, 1))
+            types = {"string": str, "float": np.float32}
+            self.columns = [graph.input(entry["name"], types[entry["type"]], 1) for entry in self.described]
 
     def features(self, lookups: Sequence[Lookup] = (), *, skipped: Sequence[int] = ()) -> str:
         """The encoded matrix, without the columns ``skipped``, and with a column per lookup behind it.
@@ -88,14 +87,39 @@ class Inputs:
         """
         as_it_is = self.layout == "matrix" and self.encoder.encoding in ("ordinal", "catboost", "table") and not skipped
         kept = [i for i in range(len(self.encoder.columns)) if i not in skipped]
-        parts = [self.matrix] if as_it_is else [self._encoded(i) for i in kept]
+        parts = [self.graph.cast(self.matrix)] if as_it_is else [self._encoded(i) for i in kept]
         return self.graph.concat(parts + [self._looked_up(lookup) for lookup in lookups])
 
     def raw(self, index: int) -> str:
-        """One column as it comes in."""
+        """One column as it comes in, numbers in the graph's precision."""
+        if self.layout == "matrix":
+            return self.graph.cast(self.graph.columns(self.matrix, [index]))
+        value, text = self.columns[index], self.described[index]["type"] == "string"
+        return value if text else self.graph.cast(value)
+
+    def part(self, index: int) -> Part:
+        """One column as a pipeline reads it: text, or float32 numbers."""
+        column, text = self.encoder.columns[index], self.described[index]["type"] == "string"
         if self.layout == "columns":
-            return self.columns[index]
-        return self.graph.columns(self.matrix, [index])
+            return Part(self.columns[index], 1, str if text else np.float32)
+        codes = Part(self.graph.columns(self.matrix, [index]), 1, np.float32)
+        if column.kind != "category":
+            return codes
+        known = [float(code) for code in range(MISSING, FIRST_CATEGORY + len(column.categories))]
+        if not text:
+            unseen = max(column.categories) + 1
+            return replace(
+                codes, value=labelled(self.graph, codes, known, np.array([np.nan, *column.categories, unseen]))
+            )
+        value = self.graph.add(
+            "LabelEncoder",
+            codes.value,
+            domain="ai.onnx.ml",
+            keys_floats=known,
+            values_strings=["", *column.categories],
+            default_string=UNSEEN,
+        )
+        return Part(value, 1, str)
 
     def _encoded(self, index: int) -> str:
         graph, column, encoding = self.graph, self.encoder.columns[index], self.encoder.encoding

@@ -12,12 +12,15 @@ from sklearn.pipeline import Pipeline
 from tabkd._compat import is_regressor
 from tabkd.adapter import Adapter
 from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
+from tabkd.export.compare import add_exact_trees, reads_doubles
 from tabkd.export.convert import add_converted
 from tabkd.export.graph import Graph
+from tabkd.export.steps import add_step
+from tabkd.export.table import Table
 from tabkd.export.trees import Trees, add_trees, linear, stack
 from tabkd.families import BOOSTERS, averages_trees, family
 
-__all__ = ["Texts", "add_scores", "add_tree_scores", "scoring_trees"]
+__all__ = ["Texts", "add_scores", "add_tree_scores", "read_trees", "scoring_trees"]
 
 #: Known texts of the text columns, by their position in the matrix that the model reads.
 Texts = Mapping[int, Sequence[str]]
@@ -42,7 +45,7 @@ def scoring_trees(adapter: Adapter, n_features: int, texts: Texts) -> Trees | No
     Trees or None
     """
     estimator = adapter.estimator
-    trees = _trees(estimator, n_features, texts)
+    trees = read_trees(estimator, n_features, texts)
     if trees is None:
         return None
     if isinstance(adapter, BoosterCrossEntropy):
@@ -82,7 +85,10 @@ def add_tree_scores(graph: Graph, features: str, trees: Trees, link: str, classe
     str
         Scores as ``adapter.raw`` has them.
     """
-    scores = add_trees(graph, features, trees)
+    return _completed(graph, add_trees(graph, features, trees), trees, link, classes)
+
+
+def _completed(graph: Graph, scores: str, trees: Trees, link: str, classes: np.ndarray | None) -> str:
     both = classes is not None and link == "probability" and trees.n_outputs == 1
     return _add_both(graph, scores) if both else scores
 
@@ -92,17 +98,15 @@ def _add_both(graph: Graph, positive: str) -> str:
     return graph.add("Add", graph.add("Mul", positive, graph.constant([[-1.0, 1.0]])), graph.constant([[1.0, 0.0]]))
 
 
-def add_scores(graph: Graph, adapter: Adapter, features: str, n_features: int) -> str:
+def add_scores(table: Table, adapter: Adapter) -> str:
     """Append nodes that compute ``adapter.raw``; returns the name of its value.
 
     Parameters
     ----------
-    graph : Graph
+    table : Table
+        What its estimator reads.
     adapter : Adapter
         Fitted.
-    features : str
-        The matrix that its estimator reads.
-    n_features : int
 
     Returns
     -------
@@ -113,25 +117,25 @@ def add_scores(graph: Graph, adapter: Adapter, features: str, n_features: int) -
     ValueError
         If the estimator cannot be exported.
     """
-    trees = scoring_trees(adapter, n_features, {})
+    graph, estimator, classes = table.graph, adapter.estimator, np.asarray(adapter.classes)
+    trees = scoring_trees(adapter, table.width, {})
     if trees is not None:
-        return add_tree_scores(graph, features, trees, adapter.link, adapter.classes)
-    estimator, classes = adapter.estimator, np.asarray(adapter.classes)
+        return _completed(graph, _add_trees(table, estimator, trees), trees, adapter.link, adapter.classes)
     if is_regressor(estimator):
-        scores = _add_values(graph, estimator, features, n_features)
+        scores = _add_values(table, estimator)
         if adapter.link == "probability" and adapter.classes is not None and len(adapter.classes) == 2:
             return _add_both(graph, scores)
         return scores
     seen = _seen(adapter)
     if adapter.link in ("logit", "softmax"):
-        scores = _add_decision(graph, estimator, features, n_features)
+        scores = _add_decision(table, estimator)
         if np.array_equal(seen, classes):
             return scores
         # A class that was never seen lies far below the best one.
         scores = graph.add("Sub", scores, graph.add("ReduceMax", scores, axes=[1], keepdims=1))
         unseen = np.where(np.isin(classes.astype(str), np.asarray(seen).astype(str)), 0.0, -40.0)
         return graph.add("Add", _add_placed(graph, scores, seen, classes), graph.constant(unseen))
-    return _add_placed(graph, _add_probabilities(graph, estimator, features, n_features), seen, classes)
+    return _add_placed(graph, _add_probabilities(table, estimator), seen, classes)
 
 
 def _seen(adapter: Adapter) -> np.ndarray:
@@ -153,10 +157,11 @@ def _add_placed(graph: Graph, values: str, seen: Any, classes: np.ndarray) -> st
     return graph.add("MatMul", values, graph.constant(_placed(seen, classes)))
 
 
-def _trees(estimator: Any, n_features: int, texts: Texts) -> Trees | None:
+def read_trees(estimator: Any, n_features: int, texts: Texts) -> Trees | None:
+    """The trees of a fitted estimator, before any link; None of what has none."""
     kind, name = family(estimator), type(estimator).__name__
     if name == "_PerOutput":
-        parts = [_trees(part, n_features, texts) for part in estimator.estimators_]
+        parts = [read_trees(part, n_features, texts) for part in estimator.estimators_]
         known_parts = [part for part in parts if part is not None]
         return stack(known_parts) if len(known_parts) == len(parts) else None
     known = name.startswith(_SKLEARN_TREES) or name.startswith("ExtraTrees")
@@ -174,44 +179,43 @@ def _output_link(estimator: Any) -> str:
     return getattr(reader, "output_link", lambda _: "identity")(estimator)
 
 
-def _add_values(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+def _add_values(table: Table, estimator: Any) -> str:
     """A regressor's predictions of shape (n_samples, n_outputs)."""
-    trees = _trees(estimator, n_features, {})
+    trees = read_trees(estimator, table.width, {})
     if trees is not None:
         node = {"exp": "Exp", "sigmoid": "Sigmoid", "identity": "Identity"}[_output_link(estimator)]
-        return graph.add(node, add_trees(graph, features, trees))
+        return table.graph.add(node, _add_trees(table, estimator, trees))
     if type(estimator).__name__ == "_PerOutput":
-        return graph.concat([_add_values(graph, part, features, n_features) for part in estimator.estimators_])
+        return table.graph.concat([_add_values(table, part) for part in estimator.estimators_])
     if type(estimator).__module__.startswith("sklearn.neural_network"):
-        return _add_mlp(graph, estimator, features)
+        return _add_mlp(table.graph, estimator, _matrix(table))
     if _is_linear(estimator, regressor=True):
-        return _add_linear(graph, estimator, features)
-    return add_converted(graph, estimator, features, n_features)
+        return _add_linear(table.graph, estimator, _matrix(table))
+    return _add_converted(table, estimator)
 
 
-def _add_decision(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+def _add_decision(table: Table, estimator: Any) -> str:
     """A classifier's decision values: one column for two classes, one per class for more."""
-    trees = _trees(estimator, n_features, {})
+    trees = read_trees(estimator, table.width, {})
     if trees is not None:
-        return add_trees(graph, features, trees)
-    return _add_linear(graph, estimator, features)
+        return _add_trees(table, estimator, trees)
+    return _add_linear(table.graph, estimator, _matrix(table))
 
 
-def _add_probabilities(graph: Graph, estimator: Any, features: str, n_features: int) -> str:
+def _add_probabilities(table: Table, estimator: Any) -> str:
     """``predict_proba``, in the order of the estimator's own classes."""
     name = type(estimator).__name__
-    trees = _trees(estimator, n_features, {})
+    trees = read_trees(estimator, table.width, {})
     if trees is not None:
-        return _add_linked(graph, estimator, add_trees(graph, features, trees))
+        return _add_linked(table.graph, estimator, _add_trees(table, estimator, trees))
     if isinstance(estimator, Pipeline):
-        features, n_features = add_steps(graph, estimator[:-1], features, n_features)
-        return _add_probabilities(graph, estimator[-1], features, n_features)
+        return _add_probabilities(add_step(table, estimator[:-1]), estimator[-1])
     if name == "VotingClassifier":
-        parts = [_add_probabilities(graph, part, features, n_features) for part in estimator.estimators_]
-        return _weighted_mean(graph, parts, estimator._weights_not_none)
+        parts = [_add_probabilities(table, part) for part in estimator.estimators_]
+        return _weighted_mean(table.graph, parts, estimator._weights_not_none)
     if name == "MLPClassifier":
-        return _with_complement(graph, _add_mlp(graph, estimator, features), estimator)
-    return add_converted(graph, estimator, features, n_features)
+        return _with_complement(table.graph, _add_mlp(table.graph, estimator, _matrix(table)), estimator)
+    return _add_converted(table, estimator)
 
 
 def _weighted_mean(graph: Graph, parts: list[str], weights: Sequence[float] | None) -> str:
@@ -254,11 +258,18 @@ def _add_linked(graph: Graph, estimator: Any, scores: str) -> str:
     return graph.add("Sigmoid", scaled) if one_vs_all else graph.add("Softmax", scaled, axis=1)
 
 
-def add_steps(graph: Graph, steps: Any, features: str, n_features: int) -> tuple[str, int]:
-    """Append the fitted transformers of a pipeline; returns the matrix that they make, and its width."""
-    out = add_converted(graph, steps, features, n_features)
-    probe = np.zeros((1, n_features), dtype=np.float32)
-    return out, steps.transform(probe).shape[1]
+def _add_trees(table: Table, estimator: Any, trees: Trees) -> str:
+    part = estimator.estimators_[0] if type(estimator).__name__ == "_PerOutput" else estimator
+    return add_exact_trees(table, trees, reads_doubles(part))
+
+
+def _matrix(table: Table) -> str:
+    """What a model without thresholds reads: that is computed in the graph's precision."""
+    return table.numbers(table.graph.dtype)
+
+
+def _add_converted(table: Table, estimator: Any) -> str:
+    return add_converted(table.graph, estimator, [("X", table.numbers(np.float32), "Float", table.width)])
 
 
 def _is_linear(estimator: Any, *, regressor: bool) -> bool:

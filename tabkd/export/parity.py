@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from tabkd.columns import Column
+from tabkd.export.categories import UNSEEN
 from tabkd.export.inputs import input_name
 from tabkd.models import FittedModel
 from tabkd.runtime import OnnxPredictor
 
-__all__ = ["TOLERANCE", "ParityError", "Proof", "adversarial_rows", "prove"]
+__all__ = ["EXTREMES", "TOLERANCE", "ParityError", "Proof", "adversarial_rows", "prove"]
 
 #: Largest difference of a probability (of a value, relative to their size and spread) that is written.
 TOLERANCE = 1e-5
@@ -23,7 +24,8 @@ N_SINGLE = 16
 #: Share of the cells that hold something extreme, in the rows that hold any.
 _EXTREME = 0.05
 _N_PLAIN = 512
-_UNKNOWN = "\u2205 never seen"
+#: Numbers that are no usual measurement.
+EXTREMES = (np.nan, np.inf, -np.inf, 3.4028235e38, -3.4028235e38, 0.0, 1e-36, -1e-36)
 
 
 class ParityError(ValueError):
@@ -56,7 +58,11 @@ def adversarial_rows(
     thresholds: Mapping[int, np.ndarray],
     texts: Mapping[int, Sequence[str]],
     *,
-    extreme: bool = True,
+    extreme: Sequence[float] = EXTREMES,
+    unseen: bool = True,
+    missing: Sequence[Any] = (None,),
+    typed: bool = False,
+    held: Mapping[int, np.ndarray] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rows that hold every threshold with its float32 neighbours, missing and unseen values, and infinities.
@@ -67,8 +73,16 @@ def adversarial_rows(
     thresholds : mapping from column index to ndarray
     texts : mapping from column index to texts
         Of the columns that are read as text.
-    extreme : bool
-        Whether NaN, infinities and the largest numbers are among them.
+    extreme : sequence of float
+        Numbers strewn among the others.
+    unseen : bool
+        Whether categories are among them that were never seen.
+    missing : sequence
+        What a missing text may be; none are missing if it is empty.
+    typed : bool
+        Whether columns of whole numbers and of booleans keep their type, as pipelines want them.
+    held : mapping from column index to ndarray, optional
+        What columns of numbers hold, where they are to hold nothing else; columns with thresholds do.
     seed : int
 
     Returns
@@ -77,13 +91,22 @@ def adversarial_rows(
         Each column is shuffled by itself, so that rows mix what columns hold.
     """
     rng = np.random.default_rng(seed)
-    pools = [_candidates(column, thresholds.get(i), texts.get(i), rng) for i, column in enumerate(columns)]
-    n_rows = max(_N_PLAIN, *(len(pool) for pool, _ in pools))
+    pools = []
+    for i, column in enumerate(columns):
+        if column.kind == "category":
+            pools.append(_categories(column, unseen, missing))
+        elif held and i in held and i not in thresholds:
+            pools.append(held[i])
+        else:
+            pool = _numbers(column, thresholds.get(i), texts.get(i), rng)
+            pools.append(_as_typed(column, pool) if typed else pool)
+    n_rows = max(_N_PLAIN, *map(len, pools))
     made = {}
-    for column, (pool, extremes) in zip(columns, pools, strict=True):
-        filled = np.concatenate([pool, rng.choice(pool, n_rows - len(pool))])
-        cells = rng.permutation(filled)
-        if extreme and len(extremes):
+    for i, (column, pool) in enumerate(zip(columns, pools, strict=True)):
+        cells = rng.permutation(np.concatenate([pool, rng.choice(pool, n_rows - len(pool))]))
+        boolean = column.kind == "boolean"
+        extremes = [number for number in extreme if not boolean or number != number]
+        if extremes and (boolean or i not in texts) and cells.dtype.kind == "f":
             # The first half stays plain: where everything is extreme, few leaves are reached.
             struck = (rng.random(n_rows) < _EXTREME) & (np.arange(n_rows) >= n_rows // 2)
             cells = np.where(struck, rng.choice(extremes, n_rows), cells)
@@ -91,28 +114,36 @@ def adversarial_rows(
     return pd.DataFrame(made)
 
 
-def _candidates(column: Column, thresholds: Any, texts: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    if texts is not None and column.kind in ("integer", "number"):
-        return np.array([float(text) for text in texts] + [98765.0, np.nan]), np.empty(0)
-    if column.kind == "category":
-        known = list(column.categories)
-        numeric = bool(known) and not isinstance(known[0], str)
-        missing: list[Any] = [np.nan, -12345.0] if numeric else [None, _UNKNOWN]
-        pool = np.empty(len(known) + 2, dtype=object)
-        pool[:] = [*known, *missing]
-        return pool, pool[:0]
+def _categories(column: Column, unseen: bool, missing: Sequence[Any]) -> np.ndarray:
+    known = list(column.categories)
+    numeric = bool(known) and not isinstance(known[0], str)
+    more = [-12345.0 if numeric else UNSEEN] if unseen or not (known or missing) else []
+    cells = [*known, *([np.nan] if numeric and missing else missing), *more]
+    pool = np.empty(len(cells), dtype=object)
+    pool[:] = cells
+    return pool
+
+
+def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generator) -> np.ndarray:
     if column.kind == "boolean":
-        return np.array([0.0, 1.0]), np.array([np.nan])
-    extremes = np.array([np.nan, np.inf, -np.inf, 3.4028235e38, -3.4028235e38, 0.0, 1e-36, -1e-36])
+        return np.array([0.0, 1.0])
+    if texts is not None:
+        return np.array([float(text) for text in texts] + [98765.0, np.nan])
     if thresholds is None or not len(thresholds):
         if column.kind == "integer":
-            return np.arange(-8, 64), extremes[:0]
-        return rng.normal(scale=2, size=_N_PLAIN).astype(np.float32).astype(float), extremes
+            return np.arange(-8, 64)
+        return rng.normal(scale=2, size=_N_PLAIN).astype(np.float32).astype(float)
     near = thresholds.astype(np.float32)
     with np.errstate(over="ignore"):
         sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
     pool = np.unique(np.concatenate([near, *sides])).astype(float)
-    return pool[np.isfinite(pool)], extremes
+    return pool[np.isfinite(pool)]
+
+
+def _as_typed(column: Column, pool: np.ndarray) -> np.ndarray:
+    if column.kind == "integer":
+        return np.unique([np.floor(pool), np.floor(pool) + 1, np.ceil(pool)]).astype(np.int64)
+    return pool.astype(bool) if column.kind == "boolean" else pool
 
 
 def prove(model: FittedModel, predictor: OnnxPredictor, tables: Sequence[pd.DataFrame], n_thresholds: int) -> Proof:

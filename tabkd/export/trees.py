@@ -36,8 +36,8 @@ class Tree:
     feature : ndarray of int of shape (n_nodes,)
         Column that the node looks at; -1 at a leaf.
     threshold : ndarray of float64 of shape (n_nodes,)
-        The node asks ``x <= threshold``. For float32 values of ``x`` it is a float32 number already
-        (:func:`at_most`, :func:`below`).
+        The node asks ``x <= threshold``, as the library does; for an operator that reads float32 it is rounded down
+        (:func:`at_most`).
     yes, no : ndarray of int of shape (n_nodes,)
         Nodes that follow. Only ``yes`` may name a node that another node names too.
     missing : ndarray of bool of shape (n_nodes,)
@@ -135,7 +135,7 @@ def at_most(threshold: np.ndarray) -> np.ndarray:
     exact = np.asarray(threshold, dtype=np.float64)
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float32)
-    rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+        rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     return rounded.astype(np.float64)
 
 
@@ -252,6 +252,8 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
     str
     """
     parts = [tree for tree in trees.trees if len(tree.feature) > 1]
+    if graph.dtype is np.float32:
+        parts = [replace(tree, threshold=at_most(tree.threshold)) for tree in parts]
     base = trees.base + sum(
         (tree.value[0] for tree in trees.trees if len(tree.feature) == 1), np.zeros(trees.n_outputs)
     )

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tabkd._compat import take_rows
 from tabkd.columns import ColumnEncoder, as_table
+from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.graph import Graph
 from tabkd.export.head import add_outputs
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
-from tabkd.export.parity import Proof, adversarial_rows, prove
+from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
 from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
@@ -30,6 +34,7 @@ from tabkd.runtime import METADATA, OnnxPredictor
 __all__ = ["to_onnx", "tree_thresholds"]
 
 FORMAT = 1
+_N_SAMPLE = 16
 _PRECISIONS: dict[str, type] = {"float32": np.float32, "float64": np.float64}
 
 
@@ -100,7 +105,8 @@ def to_onnx(
     graph = Graph(_PRECISIONS[precision], compact=compact)
     columns = Inputs(graph, fitted.encoder, inputs)
     parts = _member_trees(fitted)
-    _add_model(graph, fitted, columns, parts)
+    sample = _sample(fitted, given)
+    _add_model(graph, fitted, columns, parts, sample)
     outputs = [info.name for info in graph.outputs]
     described: dict[str, Any] = {
         "format": FORMAT,
@@ -116,7 +122,16 @@ def to_onnx(
         threshold = None if fitted.threshold is None else float(graph.dtype(fitted.threshold))  # as the graph holds it
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
     unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
-    proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, _thresholds(fitted, parts))
+    thresholds = _thresholds(fitted, parts, sample)
+    try:
+        proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, thresholds)
+    except ParityError as error:
+        if not graph.converted:
+            raise
+        raise ParityError(
+            f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds otherwise than "
+            "scikit-learn. Leave such a step out before trees, which need no scaling, or take another one."
+        ) from error
     described["proof"] = asdict(proof)
     with replacing(path) as temporary:
         temporary.write_bytes(graph.model({METADATA: json.dumps(described, ensure_ascii=False)}).SerializeToString())
@@ -125,7 +140,7 @@ def to_onnx(
 
 def tree_thresholds(model: FittedModel) -> dict[int, np.ndarray]:
     """The distinct thresholds of a model's trees, by column of its encoder."""
-    return _thresholds(model, _member_trees(model))
+    return _thresholds(model, _member_trees(model), _sample(model, None))
 
 
 def _member_trees(model: FittedModel) -> list[Trees | None]:
@@ -135,17 +150,31 @@ def _member_trees(model: FittedModel) -> list[Trees | None]:
     return [_trees_of(member, width, texts) for member in model.members]
 
 
-def _thresholds(model: FittedModel, parts: Sequence[Trees | None]) -> dict[int, np.ndarray]:
+def _thresholds(model: FittedModel, parts: Sequence[Trees | None], sample: Any) -> dict[int, np.ndarray]:
     sources = model.encoder.sources
     by_column: dict[int, list[np.ndarray]] = {}
-    for part in parts:
-        for feature, values in ({} if part is None else part.thresholds()).items():
+    for member, part in zip(model.members, parts, strict=True):
+        if part is None and member.steps:
+            numeric = [i for i, column in enumerate(model.encoder.columns) if column.kind in ("number", "integer")]
+            found = raw_thresholds(member, sample, numeric)
+        else:
+            found = {} if part is None else part.thresholds()
+        for feature, values in found.items():
             if feature < len(sources):
                 by_column.setdefault(sources[feature], []).append(values)
     return {column: np.unique(np.concatenate(values)) for column, values in by_column.items()}
 
 
-def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence[Trees | None]) -> None:
+def _sample(model: FittedModel, given: Any) -> Any:
+    """Some encoded rows, of the types that the model reads."""
+    encoder = model.encoder
+    if given is None:
+        texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
+        given = adversarial_rows(encoder.columns, {}, texts, extreme=(), unseen=False, missing=(), typed=True)
+    return encoder.transform(take_rows(given, np.arange(min(len(given), _N_SAMPLE))))
+
+
+def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence[Trees | None], sample: Any) -> None:
     """Append the whole model."""
     encoder = model.encoder
     width, trees = len(encoder.sources), [part for part in parts if part is not None]
@@ -157,11 +186,7 @@ def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence
         scores = add_tree_scores(graph, features, read, model.link, model.classes)
         add_outputs(graph, model, scores, merged.n_outputs)
         return
-    widths = [width if member.support is None else len(member.support) for member in model.members]
-    scored = [
-        add_scores(graph, member.adapter, add_prepared(inputs, member), n_features)
-        for member, n_features in zip(model.members, widths, strict=True)
-    ]
+    scored = [add_scores(add_prepared(inputs, member, sample), member.adapter) for member in model.members]
     add_outputs(graph, model, graph.mean(scored), _n_outputs(model))
 
 
@@ -194,14 +219,44 @@ def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds:
     encoder = model.encoder
     texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
     tables = [] if given is None else [_frame(encoder, encoder.pick(given))]
-    adversarial = adversarial_rows(encoder.columns, thresholds, texts, extreme=bool(thresholds))
-    try:
-        with np.errstate(all="ignore"):
-            model.predict(adversarial)
-    except ValueError:  # it refuses what is not finite, or what it has not seen
-        adversarial = adversarial_rows(encoder.columns, thresholds, texts, extreme=False)
+    typed, gaps = encoder.encoding == "table", _missing_texts(encoder, tables)
+    extremes = [EXTREMES if thresholds else (np.nan,), (np.nan,), ()]
+    for (unseen, missing), extreme in product([(True, gaps), (False, gaps), (False, ())], extremes):
+        adversarial = adversarial_rows(
+            encoder.columns, thresholds, texts, extreme=extreme, unseen=unseen, missing=missing, typed=typed,
+            held={} if unseen else _held(encoder, tables),
+        )  # fmt: skip
+        if _accepts(model, adversarial):
+            break
     tables.append(adversarial)
     return prove(model, predictor, tables, sum(len(values) for values in thresholds.values()))
+
+
+def _accepts(model: FittedModel, table: pd.DataFrame) -> bool:
+    """Whether a model answers at all: some refuse what is not finite, or what they have not seen."""
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.predict(table)
+    except ValueError:
+        return False
+    return True
+
+
+def _missing_texts(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> tuple[Any, ...]:
+    """What a missing text is in Python: a pipeline reads the table as it is, and tells NaN from None."""
+    texts = [column.name for column in encoder.columns if column.kind == "category"]
+    if encoder.encoding != "table":
+        return (None,)
+    found = [value for table in tables for name in texts for value in table[name].tolist() if value is None]
+    return (None,) if found else (np.nan,)
+
+
+def _held(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> dict[int, np.ndarray]:
+    """The numbers of the tables, for an encoder that refuses any other."""
+    numeric = [i for i, column in enumerate(encoder.columns) if column.kind in ("integer", "number", "boolean")]
+    values = {i: np.unique(table.iloc[:, i].dropna().to_numpy()) for table in tables for i in numeric}
+    return {i: numbers for i, numbers in values.items() if len(numbers)}
 
 
 def _frame(encoder: ColumnEncoder, table: Any) -> pd.DataFrame:
