@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tabkd.budget import FeatureBudgetSelector
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
     from tabkd.search import DistillationSearchCV
@@ -16,12 +17,14 @@ _HOMES = {
     "DistilledEstimator": "tabkd.estimator",
     "DistillationReport": "tabkd.evaluate",
     "DistillationSearchCV": "tabkd.search",
+    "FeatureBudgetSelector": "tabkd.budget",
     "evaluate_distillation": "tabkd.evaluate",
 }
 __all__ = [
     "DistillationReport",
     "DistillationSearchCV",
     "DistilledEstimator",
+    "FeatureBudgetSelector",
     "__version__",
     "evaluate_distillation",
 ]

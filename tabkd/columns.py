@@ -432,6 +432,21 @@ class ColumnEncoder:
             start += len(block_names)
         return pd.DataFrame(matrix, columns=names, index=X.index, copy=False) if self.named else matrix
 
+    def by_column(self, X: Table) -> Table:
+        """An encoded table with one column per table column again: 0/1 columns as the categories they stand for."""
+        if self.encoding != "onehot":
+            return X
+        values, sources = np.asarray(X), np.asarray(self.sources)
+        made: dict[str | int, Any] = {}
+        for i, column in enumerate(self.columns):
+            block = values[:, sources == i]
+            if column.kind == "category":  # the first of its columns is for missing
+                codes, known = block.argmax(axis=1) - 1, pd.Index(column.categories)
+                made[column.name] = pd.Categorical.from_codes(codes, known, ordered=True)
+            else:
+                made[column.name] = block[:, 0]
+        return pd.DataFrame(made)
+
     def _block(self, column: Column, values: pd.Series) -> tuple[np.ndarray, list[str | int]]:
         numbers = column.numbers(values)[:, None]
         if self.encoding != "onehot" or column.kind != "category":

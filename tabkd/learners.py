@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from tabkd._compat import (
     clone_estimator,
@@ -49,6 +51,8 @@ class Learner:
         Whether a plain classifier answers on its link scale (students) or in probabilities (teachers).
     selector : selector or None
         Chooses among the columns, on the training rows alone.
+    encoder : ColumnEncoder or None
+        Of those rows, for a selector that reads tables.
     seed : int or None
     """
 
@@ -58,6 +62,7 @@ class Learner:
     temperature: float = 1.0
     linked: bool = True
     selector: Any = None
+    encoder: ColumnEncoder | None = None
     seed: int | None = None
 
     def adapter(self, estimator: Any, classes: np.ndarray | None) -> Adapter:
@@ -113,7 +118,7 @@ def fit_members(
     teacher: Any = None,
     threads: int | None = None,
 ) -> list[Member]:
-    """Fit several learners to the same rows; those of one estimator share its pipeline's steps.
+    """Fit several learners to the same rows; they share a selector's choice, and a pipeline's steps.
 
     Parameters
     ----------
@@ -134,10 +139,13 @@ def fit_members(
     list of Member
     """
     prepared: dict[int, tuple[Member, Any, Any]] = {}
+    supports: dict[int, np.ndarray | None] = {id(None): None}
     members = []
     for learner in learners:
+        if id(learner.selector) not in supports:
+            supports[id(learner.selector)] = _support(learner, X, targets, groups)
         if id(learner.estimator) not in prepared:
-            prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups)
+            prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups, supports[id(learner.selector)])
         template, readable, estimator = prepared[id(learner.estimator)]
         estimator = categories_by_position(limit_threads(quiet(clone_estimator(estimator)), threads), readable)
         adapter = learner.adapter(estimator, targets.classes)
@@ -152,19 +160,33 @@ def fit_members(
     return members
 
 
-def _prepare(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None) -> tuple[Member, Any, Any]:
+def _support(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None) -> np.ndarray:
+    """Positions of the encoded columns that the learner's selector chooses."""
+    selector = seeded(clone_estimator(learner.selector), learner.seed)
+    if learner.encoder is not None and get_tags(selector).input_tags.string:  # it reads tables, column by column
+        taken = signature(selector.fit).parameters
+        known = {"sample_weight": targets.weight, "groups": groups}
+        known = {name: value for name, value in known.items() if value is not None and name in taken}
+        selector.fit(learner.encoder.by_column(X), targets.labels, **known)
+        support = np.flatnonzero(np.isin(learner.encoder.sources, np.flatnonzero(selector.get_support())))
+    else:
+        selector.fit(_numeric(X), targets.labels)
+        support = np.flatnonzero(selector.get_support())
+    if len(support) == 0:
+        raise ValueError(f"student_features={learner.selector!r} chose no column. Loosen it.")
+    return support
+
+
+def _prepare(
+    learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None, support: np.ndarray | None
+) -> tuple[Member, Any, Any]:
     """Fit what comes before the last step; return it, what the last step reads, and the last step."""
     estimator = seeded(clone_estimator(learner.estimator), learner.seed)
     for part in nested_estimators(estimator).values():
         quiet(part)
-    member = Member(HardLabels(estimator, targets.classes))
-    if learner.selector is not None:
-        selector = seeded(clone_estimator(learner.selector), learner.seed)
-        selector.fit(_numeric(X), targets.labels)
-        member.support = np.flatnonzero(selector.get_support())
-        if len(member.support) == 0:
-            raise ValueError(f"student_features={learner.selector!r} chose no column. Loosen it.")
-        estimator = kept_categories(estimator, X, member.support)
+    member = Member(HardLabels(estimator, targets.classes), support)
+    if support is not None:
+        estimator = kept_categories(estimator, X, support)
     readable = member.prepared(X)
     while True:
         if isinstance(estimator, Pipeline):

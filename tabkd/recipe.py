@@ -107,10 +107,11 @@ class Recipe:
             names = getattr(spec, "feature_names_in_", None)
             spec = spec.get_support() if names is None else names[spec.get_support()]
         elif hasattr(spec, "get_support"):
-            spec, selector = None, spec
+            spec, selector = spec.inside(settings, X) if hasattr(spec, "inside") else (None, spec)
         positions = column_positions(X, spec, "student_features")
         self.encoder = ColumnEncoder.fit(X, positions, encoding_for(settings.student), text_columns(settings.student))
-        template = Learner(settings.student, selector=selector, seed=self.seed)
+        encoder = None if selector is None else self.encoder
+        template = Learner(settings.student, selector=selector, encoder=encoder, seed=self.seed)
         taught = replace(template, loss=settings.loss, temperature=settings.temperature)
         alphas = ALPHAS if settings.alpha == "auto" else (float(settings.alpha),)
         self.distilled: dict[Any, Learner] = {alpha: replace(taught, alpha=alpha) for alpha in alphas}

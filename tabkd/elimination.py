@@ -1,0 +1,267 @@
+"""Backward elimination of a student's columns, scored on soft targets that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabkd.columns import rows_of
+from tabkd.crossfit import StudentFit, cross_fit_students
+from tabkd.families import kept_categories
+from tabkd.learners import Learner
+from tabkd.recipe import Recipe
+from tabkd.rows import check_classes_outside_pairs
+from tabkd.scoring import Judge, Judged
+from tabkd.targets import Targets
+
+__all__ = ["Budget", "ColumnSet", "Elimination"]
+
+#: Share of the columns that may go at once.
+_BATCH = 0.25
+#: How many of the least important columns are tried where one alone has to go.
+_TRIED = 3
+#: Rows that are shuffled to measure a column's importance: some of a large table, a small one several times.
+_SHUFFLED = 20_000
+_MAX_SHUFFLES = 5
+#: Numbers in the tables of shuffled columns that are predicted at once.
+_CELLS = 2**24
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the student may cost.
+
+    Attributes
+    ----------
+    costs : ndarray of shape (n_columns,)
+    n_features : int or None
+        Columns that shall be left.
+    max_cost : float or None
+        The most that they may cost together. Without either all that there is to know is wanted, down to one column.
+    """
+
+    costs: np.ndarray
+    n_features: int | None = None
+    max_cost: float | None = None
+
+    def cost(self, columns: Sequence[int]) -> float:
+        """What some columns cost together."""
+        return float(self.costs[list(columns)].sum())
+
+    def met(self, columns: Sequence[int]) -> bool:
+        """Whether elimination is done."""
+        if self.max_cost is not None:
+            return self.cost(columns) <= self.max_cost
+        return len(columns) <= (self.n_features or 1)
+
+    def batch(self, order: Sequence[int]) -> int:
+        """How many of some columns, the first to go first, may go at once: no more than the budget asks for."""
+        most = max(1, int(_BATCH * len(order)))
+        return next((n for n in range(1, most) if self.met(order[n:])), most)
+
+
+@dataclass(frozen=True)
+class ColumnSet:
+    """A set of columns, and what the student is worth that reads them.
+
+    Attributes
+    ----------
+    columns : tuple of int
+        By index among the columns to choose from.
+    fit : StudentFit
+    judged : Judged
+    threshold : float or None
+    score : float
+    """
+
+    columns: tuple[int, ...]
+    fit: StudentFit
+    judged: Judged
+    threshold: float | None
+    score: float
+
+
+class Elimination:
+    """Takes columns from a student, the least important for their cost first.
+
+    Teachers are fitted once, on all their columns; every set of columns then costs one student per fold. The student
+    is the one that is best with all columns, ``alpha`` included.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of an estimator with pairs of folds; its student reads the columns to choose from.
+    budget : Budget
+    """
+
+    def __init__(self, recipe: Recipe, budget: Budget) -> None:
+        self.recipe, self.budget = recipe, budget
+        self.judge: Judge = recipe.judge
+        self.X = recipe.encoder.transform(recipe.rows.X)
+        self.sources = np.asarray(recipe.encoder.sources)
+        self.folds = recipe.outer = recipe.folds(recipe.settings.cv, partition=True)
+        self.rng = np.random.default_rng(recipe.seed)
+        self.batch = len(budget.costs)
+        self.own = self._targets()
+        everything = tuple(range(len(budget.costs)))
+        learners = recipe.controls if recipe.settings.alpha == 1 else recipe.controls | recipe.distilled
+        fits = self._fits(learners, everything)
+        name = self._best(fits)
+        self.learner = learners[name]
+        self.full = self._judged(everything, fits[name])
+
+    def _targets(self) -> list[Targets]:
+        """What each scored student learns: soft targets from teachers that never saw its fold."""
+        recipe, targets = self.recipe, self.recipe.rows.targets
+        if recipe.settings.alpha == 1:
+            return [targets] * len(self.folds.splits)
+        if not recipe.frozen:
+            check_classes_outside_pairs(self.folds, targets)
+        return [replace(targets, soft=soft) for soft in recipe.teach().per_fold or ()]
+
+    def _best(self, fits: Mapping[Any, StudentFit]) -> Any:
+        recipe = self.recipe
+        predictions = {name: fit.predictions for name, fit in fits.items()}
+        controls = {name: predictions[name] for name in recipe.controls}
+        distilled = {name: values for name, values in predictions.items() if name not in controls} or controls
+        forced = recipe.settings.alpha != "auto"
+        return self.judge.choose(distilled, controls, recipe.everyone, forced=forced)[0].name
+
+    # ---------------------------------------------------------------- sets of columns
+
+    def _encoded(self, columns: Sequence[int]) -> np.ndarray:
+        """Positions of the encoded columns that some columns become."""
+        return np.flatnonzero(np.isin(self.sources, columns))
+
+    def _fits(self, learners: Mapping[Any, Learner], columns: Sequence[int]) -> dict[Any, StudentFit]:
+        kept = self._encoded(columns)
+        if len(kept) < len(self.sources):
+            learners = {
+                name: replace(learner, estimator=kept_categories(learner.estimator, self.X, kept))
+                for name, learner in learners.items()
+            }
+        return cross_fit_students(learners, _columns_of(self.X, kept), self.own, self.folds, **self.recipe.run)
+
+    def _judged(self, columns: Sequence[int], fit: StudentFit) -> ColumnSet:
+        judge = self.judge
+        threshold = judge.threshold_for(fit.predictions, self.recipe.everyone) if judge.of_labels else None
+        judged = judge.judged(fit.predictions, threshold)
+        return ColumnSet(tuple(columns), fit, judged, threshold, judge.score(judged))
+
+    def scored(self, columns: Sequence[int]) -> ColumnSet:
+        """Fit the student to some columns, in every fold, and score it."""
+        return self._judged(columns, self._fits({"student": self.learner}, columns)["student"])
+
+    def importances(self, chosen: ColumnSet) -> np.ndarray:
+        """How far the score falls where a column is shuffled among the rows that a fitted student left out.
+
+        Returns
+        -------
+        ndarray of shape (n_columns,)
+            For each column of the set.
+        """
+        rows, n_rows = self.recipe.everyone, len(self.recipe.everyone)
+        if n_rows > _SHUFFLED:
+            rows = np.sort(self.rng.choice(n_rows, _SHUFFLED, replace=False))
+        encoded = self._encoded(chosen.columns)
+        X = _columns_of(self.X, encoded)
+        blocks = [np.flatnonzero(self.sources[encoded] == column) for column in chosen.columns]
+        n_shuffles = int(np.clip(_SHUFFLED // n_rows, 1, _MAX_SHUFFLES))
+        n_parts = -(-len(rows) * len(encoded) * len(blocks) // _CELLS)
+        falls = [
+            self._falls(chosen, X, [blocks[i] for i in part], rows)
+            for _ in range(n_shuffles)
+            for part in np.array_split(np.arange(len(blocks)), n_parts)
+        ]
+        return np.concatenate(falls).reshape(n_shuffles, -1).mean(axis=0)
+
+    def _falls(self, chosen: ColumnSet, X: Any, blocks: Sequence[np.ndarray], rows: np.ndarray) -> list[float]:
+        """How far the score on some rows falls where each block of columns is shuffled."""
+        shuffled = np.repeat(chosen.fit.predictions[None], len(blocks), axis=0)
+        for repeat, (_, test), member in zip(self.folds.repeat_of, self.folds.splits, chosen.fit.members, strict=True):
+            left_out = np.intersect1d(test, rows)
+            order = self.rng.permutation(len(left_out))
+            raw = member.raw(_shuffled_copies(rows_of(X, left_out), blocks, order))
+            shuffled[:, repeat, left_out] = member.predictions(raw).reshape(len(blocks), len(left_out), -1)
+        score = self.judge.score(chosen.judged, rows)
+        return [score - self.judge.score(self.judge.judged(one, chosen.threshold), rows) for one in shuffled]
+
+    # ---------------------------------------------------------------- elimination
+
+    def run(self) -> list[ColumnSet]:
+        """Sets of columns from all of them down to the budget."""
+        path, budget = [self.full], self.budget
+        if budget.max_cost is not None:
+            affordable = [c for c in self.full.columns if budget.costs[c] <= budget.max_cost]
+            if len(affordable) < len(self.full.columns):
+                path.append(self.scored(affordable))
+        while not budget.met(path[-1].columns):
+            path.append(self._smaller(path))
+        if budget.max_cost is not None and len(path) > 1:
+            path[-1] = self._filled_up(path)
+        return path
+
+    def _smaller(self, path: list[ColumnSet]) -> ColumnSet:
+        """Without several columns where the score stays within an error of the best, else without one."""
+        current, best = path[-1], max(path, key=lambda chosen: chosen.score)
+        order = self._least_first(current)
+        self.batch = min(self.batch, self.budget.batch(order))
+        while self.batch > 1:
+            smaller = self.scored(sorted(order[self.batch :]))
+            if smaller.score >= best.score or sum(self.judge.compare(smaller.judged, best.judged)) >= 0:
+                return smaller
+            self.batch //= 2
+        return self._without_one(current, order)
+
+    def _least_first(self, current: ColumnSet) -> list[int]:
+        """Columns by importance for their cost; of those that are worth nothing the dearest first."""
+        importance, costs = self.importances(current), self.budget.costs[list(current.columns)]
+        worth = np.full(len(costs), np.inf)  # what costs nothing goes last
+        np.divide(np.maximum(importance, 0), costs, out=worth, where=costs > 0)
+        return [current.columns[i] for i in np.lexsort((importance, -costs, worth))]
+
+    def _without_one(self, current: ColumnSet, order: Sequence[int]) -> ColumnSet:
+        """Without the first column that is not missed, or without the one that is missed least for its cost."""
+        tried: dict[float, ColumnSet] = {}
+        for column in order[:_TRIED]:
+            smaller = self.scored([c for c in current.columns if c != column])
+            if smaller.score >= current.score:
+                return smaller
+            cost = max(self.budget.costs[column], np.finfo(float).tiny)
+            tried[(current.score - smaller.score) / cost] = smaller
+        return tried[min(tried)]
+
+    def _filled_up(self, path: list[ColumnSet]) -> ColumnSet:
+        """The last set with the columns that went before and still fit, the latest first, if they are worth it."""
+        columns = list(path[-1].columns)
+        for larger, smaller in zip(path[-2::-1], path[:0:-1], strict=True):
+            for column in sorted(set(larger.columns) - set(smaller.columns)):
+                if self.budget.met([*columns, column]):
+                    columns.append(column)
+        if len(columns) == len(path[-1].columns):
+            return path[-1]
+        return max(path[-1], self.scored(sorted(columns)), key=lambda chosen: chosen.score)
+
+
+def _columns_of(X: Any, positions: np.ndarray) -> Any:
+    return X.iloc[:, positions] if isinstance(X, pd.DataFrame) else X[:, positions]
+
+
+def _shuffled_copies(X: Any, blocks: Sequence[np.ndarray], order: np.ndarray) -> Any:
+    """A table once per block of columns, one under the other, with that block in another order of the rows."""
+    n_rows = len(X)
+    everyone = np.tile(np.arange(n_rows), len(blocks))
+    copies = X.iloc[everyone].reset_index(drop=True) if isinstance(X, pd.DataFrame) else X[everyone]
+    for i, block in enumerate(blocks):
+        rows = everyone.copy()
+        rows[i * n_rows : (i + 1) * n_rows] = order
+        for position in block:
+            if isinstance(X, pd.DataFrame):
+                copies.isetitem(position, X.iloc[rows, position].array)
+            else:
+                copies[:, position] = X[rows, position]
+    return copies
