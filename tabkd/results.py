@@ -43,6 +43,7 @@ FILES = {
     "trials.csv": "every student that was tried",
     "teacher_trials.csv": "every teacher that was tried",
     "pareto_front.csv": "students that no other beats in every objective",
+    "frontier.csv": "sets of columns that were tried, and their scores",
     RUN: "the options, for --config, to do it again",
     SUMMARY: "scores and settings",
 }
@@ -193,7 +194,7 @@ def describe(model: Any, target: Target, plan: Plan, scores: dict[str, Scores], 
         "control_kept": model.alpha == "auto" and model.alpha_ == 1,
         "threshold": model.threshold_,
         "teacher_columns": plan.features,
-        "student_columns": plan.student,
+        "student_columns": model.student_features_,
         "dropped": plan.dropped,
         **more,
     }
@@ -292,6 +293,8 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         lines.append(f"threshold {threshold:.4g}: {summary['positive']!r} is predicted above it.")
     if "search" in summary:
         lines += _search_lines(summary["search"])
+    if "budget" in summary:
+        lines += _budget_lines(summary["budget"])
     lines += ["", f"Written to {folder} in {summary['seconds']:.0f} s:"]
     written = [[f"  {name}", what] for name, what in FILES.items() if (folder / name).exists()]
     return lines + _aligned(written, right=False)
@@ -311,6 +314,15 @@ def _search_lines(search: dict[str, Any]) -> list[str]:
         f"Best of {search['trials']} trials: {found}.",
         f"To expect of such a search: {expected:.4f} (chosen again without each fold); the default has {default:.4f}.",
     ]
+
+
+def _budget_lines(budget: dict[str, Any]) -> list[str]:
+    """Which columns were chosen, and what the others were worth."""
+    lines = [f"Columns chosen, {len(budget['columns'])} of {budget['of']}: {', '.join(map(str, budget['columns']))}."]
+    if budget["full_cost"] != budget["of"]:
+        lines.append(f"They cost {budget['cost']:g}; all of them {budget['full_cost']:g}.")
+    lines.append(f"Score of the columns chosen {budget['score']:.4f}, of all {budget['full_score']:.4f}.")
+    return lines
 
 
 def _aligned(rows: list[list[str]], *, right: bool = True) -> list[str]:
