@@ -128,7 +128,8 @@ class Graph:
 
     def columns(self, value: str, positions: Any) -> str:
         """Some columns of a matrix."""
-        return self.add("Gather", value, self.constant(np.asarray(positions, dtype=np.int64)), axis=1)
+        # With a name: onnxruntime 1.20 fuses such nodes, and calls what it makes of two without names the same.
+        return self.add("Gather", value, self.constant(np.asarray(positions, np.int64)), axis=1, name=self.name())
 
     def model(self, metadata: dict[str, str]) -> Any:
         """The finished file, checked, as an ``onnx.ModelProto``."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import pandas as pd
 
 from tabkd._compat import take_rows
 from tabkd.export.inputs import Inputs
@@ -10,7 +13,7 @@ from tabkd.export.steps import add_step
 from tabkd.export.table import Part, Table
 from tabkd.learners import Member
 
-__all__ = ["add_prepared"]
+__all__ = ["add_prepared", "holds_none"]
 
 
 def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
@@ -29,7 +32,7 @@ def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
     """
     graph, encoder = inputs.graph, inputs.encoder
     if encoder.encoding == "table":
-        parts = [inputs.part(i) for i in range(len(encoder.columns))]
+        parts = [replace(inputs.part(i), none=holds_none(sample, i)) for i in range(len(encoder.columns))]
     else:
         parts = [Part(inputs.features(), len(encoder.sources), graph.dtype)]
     table = Table(graph, parts, sample)
@@ -38,3 +41,8 @@ def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
     for step in member.steps:
         table = add_step(table, step)
     return table
+
+
+def holds_none(rows: Any, index: int) -> bool:
+    """Whether a column of a table has None among its values."""
+    return isinstance(rows, pd.DataFrame) and any(value is None for value in rows.iloc[:, index].tolist())

@@ -280,9 +280,15 @@ def _fill_dtype(made: Any) -> type:
 
 def _missing(graph: Graph, part: Part, marker: Any) -> str:
     if part.dtype is str:
-        known = marker if isinstance(marker, str) else ""
-        flag = graph.add("LabelEncoder", part.value, domain="ai.onnx.ml", keys_strings=[known], values_floats=[1.0],
-                         default_float=0.0)  # fmt: skip
+        known = isinstance(marker, str) or part.none == (marker is None)
+        flag = graph.add(
+            "LabelEncoder",
+            part.value,
+            domain="ai.onnx.ml",
+            keys_strings=[marker if isinstance(marker, str) else ""],
+            values_floats=[float(known)],
+            default_float=0.0,
+        )
         return graph.add("Cast", flag, to=9)
     if isinstance(marker, int | float | np.number) and marker == marker:
         return graph.add("Equal", part.value, graph.constant(float(marker), part.dtype))

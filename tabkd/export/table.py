@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -26,11 +26,14 @@ class Part:
     dtype : type
         ``numpy.float32``, ``numpy.float64`` or ``str``: enough to hold the numbers that scikit-learn has there,
         whatever type it holds them in. Missing text is ``""``.
+    none : bool
+        Whether missing text is None where scikit-learn has it, which tells it from NaN.
     """
 
     value: str
     width: int
     dtype: type
+    none: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,17 @@ class Table:
             wanted = [place for _, place in group]
             whole = wanted == list(range(part.width))
             value = part.value if whole else self.graph.columns(part.value, wanted)
-            parts.append(Part(value, len(wanted), part.dtype))
+            parts.append(replace(part, value=value, width=len(wanted)))
         return parts
 
 
 def joined(graph: Graph, parts: Iterable[Part]) -> list[Part]:
     """The same columns with neighbours of one type side by side in one tensor."""
     made = []
-    for dtype, group in groupby(parts, key=lambda part: part.dtype):
+    for (dtype, none), group in groupby(parts, key=lambda part: (part.dtype, part.none)):
         alike = list(group)
-        made.append(Part(graph.concat([part.value for part in alike]), sum(part.width for part in alike), dtype))
+        value, width = graph.concat([part.value for part in alike]), sum(part.width for part in alike)
+        made.append(Part(value, width, dtype, none))
     return made
 
 

@@ -23,7 +23,7 @@ from tabkd.export.head import add_outputs
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
 from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
-from tabkd.export.pipelines import add_prepared
+from tabkd.export.pipelines import add_prepared, holds_none
 from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
@@ -171,7 +171,10 @@ def _sample(model: FittedModel, given: Any) -> Any:
     if given is None:
         texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
         given = adversarial_rows(encoder.columns, {}, texts, extreme=(), unseen=False, missing=(), typed=True)
-    return encoder.transform(take_rows(given, np.arange(min(len(given), _N_SAMPLE))))
+    rows = {*range(min(len(given), _N_SAMPLE))}
+    if isinstance(given, pd.DataFrame):  # and one with a gap, for each column that has any
+        rows |= {int(np.argmax(gaps)) for _, column in given.items() if (gaps := column.isna().to_numpy()).any()}
+    return encoder.transform(take_rows(given, sorted(rows)))
 
 
 def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence[Trees | None], sample: Any) -> None:
@@ -219,13 +222,15 @@ def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds:
     encoder = model.encoder
     texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
     tables = [] if given is None else [_frame(encoder, encoder.pick(given))]
-    typed, gaps = encoder.encoding == "table", _missing_texts(encoder, tables)
+    typed = encoder.encoding == "table"
     extremes = [EXTREMES if thresholds else (np.nan,), (np.nan,), ()]
-    for (unseen, missing), extreme in product([(True, gaps), (False, gaps), (False, ())], extremes):
+    for (unseen, missing), extreme in product([(True, (None,)), (False, (None,)), (False, ())], extremes):
         adversarial = adversarial_rows(
             encoder.columns, thresholds, texts, extreme=extreme, unseen=unseen, missing=missing, typed=typed,
             held={} if unseen else _held(encoder, tables),
         )  # fmt: skip
+        if typed:
+            adversarial = _gaps_as_given(adversarial, tables)
         if _accepts(model, adversarial):
             break
     tables.append(adversarial)
@@ -243,13 +248,14 @@ def _accepts(model: FittedModel, table: pd.DataFrame) -> bool:
     return True
 
 
-def _missing_texts(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> tuple[Any, ...]:
-    """What a missing text is in Python: a pipeline reads the table as it is, and tells NaN from None."""
-    texts = [column.name for column in encoder.columns if column.kind == "category"]
-    if encoder.encoding != "table":
-        return (None,)
-    found = [value for table in tables for name in texts for value in table[name].tolist() if value is None]
-    return (None,) if found else (np.nan,)
+def _gaps_as_given(rows: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Missing texts as None where the tables have them so, as NaN elsewhere: pipelines tell one from the other."""
+    made = rows.copy()
+    for i, (name, column) in enumerate(rows.items()):
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            gap = None if any(holds_none(table, i) for table in tables) else np.nan
+            made[name] = column.astype(object).where(column.notna(), gap)
+    return made
 
 
 def _held(encoder: ColumnEncoder, tables: Sequence[pd.DataFrame]) -> dict[int, np.ndarray]:
