@@ -23,9 +23,9 @@ __all__ = ["Budget", "ColumnSet", "Elimination"]
 #: Share of the columns that may go at once.
 _BATCH = 0.25
 #: How many of the least important columns are tried where one alone has to go.
-_TRIED = 3
+_TRIED = 2
 #: Rows that are shuffled to measure a column's importance: some of a large table, a small one several times.
-_SHUFFLED = 20_000
+_SHUFFLED = 5_000
 _MAX_SHUFFLES = 5
 #: Numbers in the tables of shuffled columns that are predicted at once.
 _CELLS = 2**24
@@ -254,14 +254,18 @@ def _columns_of(X: Any, positions: np.ndarray) -> Any:
 def _shuffled_copies(X: Any, blocks: Sequence[np.ndarray], order: np.ndarray) -> Any:
     """A table once per block of columns, one under the other, with that block in another order of the rows."""
     n_rows = len(X)
-    everyone = np.tile(np.arange(n_rows), len(blocks))
-    copies = X.iloc[everyone].reset_index(drop=True) if isinstance(X, pd.DataFrame) else X[everyone]
+    if isinstance(X, pd.DataFrame) and all(dtype.kind == "f" for dtype in X.dtypes):
+        return pd.DataFrame(_shuffled_copies(X.to_numpy(), blocks, order), columns=X.columns, copy=False)
+    if not isinstance(X, pd.DataFrame):
+        copies = np.repeat(X[None], len(blocks), axis=0)
+        for one, block in zip(copies, blocks, strict=True):
+            one[:, block] = X[order][:, block]
+        return copies.reshape(-1, X.shape[1])
+    rows = np.tile(np.arange(n_rows), len(blocks))
+    frame = X.iloc[rows].reset_index(drop=True)
     for i, block in enumerate(blocks):
-        rows = everyone.copy()
-        rows[i * n_rows : (i + 1) * n_rows] = order
+        mixed = rows.copy()
+        mixed[i * n_rows : (i + 1) * n_rows] = order
         for position in block:
-            if isinstance(X, pd.DataFrame):
-                copies.isetitem(position, X.iloc[rows, position].array)
-            else:
-                copies[:, position] = X[rows, position]
-    return copies
+            frame.isetitem(position, X.iloc[mixed, position].array)
+    return frame
