@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tabkd.blend import BlendedEstimator
     from tabkd.budget import FeatureBudgetSelector
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BlendedEstimator": "tabkd.blend",
     "DistilledEstimator": "tabkd.estimator",
     "DistillationReport": "tabkd.evaluate",
     "DistillationSearchCV": "tabkd.search",
@@ -21,6 +23,7 @@ _HOMES = {
     "evaluate_distillation": "tabkd.evaluate",
 }
 __all__ = [
+    "BlendedEstimator",
     "DistillationReport",
     "DistillationSearchCV",
     "DistilledEstimator",

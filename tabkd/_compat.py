@@ -18,10 +18,12 @@ from sklearn.utils import get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
     "SCALER_ROUNDS_STATISTICS",
+    "BaseComposition",
     "check_sample_weight",
     "clone_estimator",
     "column_indices",
@@ -40,6 +42,7 @@ __all__ = [
     "takes_weights",
 ]
 
+BaseComposition = _BaseComposition
 check_sample_weight = _check_sample_weight
 column_indices = _get_column_indices
 take_rows = _safe_indexing

@@ -10,16 +10,15 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import accuracy_score, check_scoring, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
-from tabkd.columns import as_table, has_names
 from tabkd.models import FittedModel
-from tabkd.recipe import Recipe
-from tabkd.rows import read_rows
+from tabkd.recipe import Recipe, Shipping
+from tabkd.rows import begin_fit, named_like_fit, read_rows
+from tabkd.scoring import score_of
 
 __all__ = ["DistilledEstimator"]
 
@@ -201,12 +200,12 @@ class DistilledEstimator(BaseEstimator):
             If a parameter or the data do not fit; the message says what, and how to mend it.
         """
         rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(self.teacher))
-        recipe = Recipe(self, rows, soft_targets)
-        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-            delattr(self, name)
-        validate_data(self, rows.X, skip_check_array=True)
-        if rows.targets.classes is not None:
-            self.classes_ = rows.targets.classes
+        self._follow(Recipe(self, rows, soft_targets))
+        return self
+
+    def _follow(self, recipe: Recipe) -> Shipping:
+        """Fit by a recipe for this estimator; a blend also reads what it hands over."""
+        begin_fit(self, recipe.rows)
         with recipe.progress():
             teaching = recipe.teach()
             self.soft_targets_ = teaching.soft_targets
@@ -220,7 +219,7 @@ class DistilledEstimator(BaseEstimator):
             for name, value in vars(shipping.scores).items():
                 setattr(self, f"{name}_", value)
             self._warn_if_worse()
-        return self
+        return shipping
 
     def fit_control(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None) -> FittedModel:
         """Fit the control alone: the same student, folds and seeds, without a teacher.
@@ -252,7 +251,7 @@ class DistilledEstimator(BaseEstimator):
                 f"With alpha={self.alpha} the distilled student scores {-self.distillation_gain_:.4g} (standard error "
                 f"{self.distillation_gain_se_:.2g}) below the same student without a teacher. "
                 'alpha="auto" keeps the better one.',
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def predict(self, X: Any) -> np.ndarray:
@@ -268,7 +267,7 @@ class DistilledEstimator(BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self, "student_")
-        return self.student_.predict(self._named_like_fit(X))
+        return self.student_.predict(named_like_fit(self, X))
 
     @available_if(_is_classifier)
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -285,7 +284,7 @@ class DistilledEstimator(BaseEstimator):
             In [0, 1]; rows sum to 1.
         """
         check_is_fitted(self, "student_")
-        return self.student_.predict_proba(self._named_like_fit(X))
+        return self.student_.predict_proba(named_like_fit(self, X))
 
     def to_onnx(self, path: Any, **options: Any) -> Path:
         """Write the student as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
@@ -321,21 +320,7 @@ class DistilledEstimator(BaseEstimator):
         -------
         float
         """
-        if self.scoring is not None:
-            weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
-            return check_scoring(self, scoring=self.scoring)(self, X, y, **weighted)
-        metric = r2_score if is_regressor(self.teacher) else accuracy_score
-        return metric(y, self.predict(X), sample_weight=sample_weight)
-
-    def _named_like_fit(self, X: Any) -> Any:
-        table = as_table(X)
-        if has_names(table) != hasattr(self, "feature_names_in_"):
-            lacks, had = ("does not have valid", "with") if hasattr(self, "feature_names_in_") else ("has", "without")
-            warnings.warn(
-                f"X {lacks} feature names, but {type(self).__name__} was fitted {had} feature names",
-                stacklevel=3,
-            )
-        return table
+        return score_of(self, X, y, sample_weight)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "student_")

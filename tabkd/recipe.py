@@ -20,7 +20,7 @@ from tabkd.families import classifier_of, encoding_for, text_columns
 from tabkd.learners import Learner, Member, frozen_member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
-from tabkd.scoring import Choice, Judge, check_threshold, is_tuned
+from tabkd.scoring import Choice, Honest, Judge, check_threshold, is_tuned
 from tabkd.students import adapt
 from tabkd.targets import Targets, check_temperature
 
@@ -55,12 +55,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Shipping:
-    """What a fit hands over."""
+    """What a fit hands over; the last three of it where there are honest scores."""
 
     student: FittedModel
     alpha: float
     control: FittedModel | None = None
     scores: Scores | None = None
+    honest: Honest | None = None
 
 
 class Recipe:
@@ -195,7 +196,7 @@ class Recipe:
             return Shipping(self._model(members, self.settings.threshold), alpha)
         own = [replace(self.rows.targets, soft=soft) for soft in teaching.per_fold]
         fits = cross_fit_students(self.controls | self.distilled, self.X, own, self.outer, **self.run)
-        choice, control, scores = self._choose(fits, teaching.soft_targets)
+        choice, control, scores, honest = self._choose(fits, teaching.soft_targets)
         targets = replace(self.rows.targets, soft=teaching.soft_targets)
         members = self._shipped(choice, fits, targets)
         held = members
@@ -204,7 +205,8 @@ class Recipe:
         elif not self.settings.ensemble:
             self.run["progress"](1)
         alpha = choice.name if choice.name in self.distilled else 1.0
-        return Shipping(self._model(members, choice.threshold), alpha, self._model(held, control.threshold), scores)
+        student, plain = self._model(members, choice.threshold), self._model(held, control.threshold)
+        return Shipping(student, alpha, plain, scores, honest)
 
     def control_alone(self) -> FittedModel:
         """The control without any teacher: chosen, tuned and shipped as in a fit."""
@@ -221,19 +223,25 @@ class Recipe:
             choice = self._tuned(self.judge.choose(controls, controls, self.everyone, forced=True)[0], fits)
         return self._model(self._shipped(choice, fits, targets), choice.threshold)
 
-    def _choose(self, fits: dict[Any, StudentFit], soft: np.ndarray) -> tuple[Choice, Choice, Scores]:
-        """Who ships, who it is held against, and how both score."""
+    def _choose(self, fits: dict[Any, StudentFit], soft: np.ndarray) -> tuple[Choice, Choice, Scores, Honest]:
+        """Who ships, who it is held against, how both score, and the predictions that say so."""
         judge, forced = self.judge, self.settings.alpha != "auto"
         distilled = {name: fits[name].predictions for name in self.distilled}
         controls = {name: fits[name].predictions for name in self.controls}
         chosen = judge.choose(distilled, controls, self.everyone, forced=forced)
         choice, control = (self._tuned(one, fits) for one in chosen)
-        student, held = judge.nested(distilled, controls, self.outer, forced=forced)
+        again, held_again = judge.choose_again(distilled, controls, self.outer, forced=forced)
+        student, held = (
+            judge.held_out(self.outer, [(fits[one.name].predictions, one.threshold) for one in side])
+            for side in (again, held_again)
+        )
         gain, error = judge.compare(student, held)
         if not forced and gain <= error:
-            choice = control  # the best of several alphas looks better than it is: the choice made again says so
+            # The best of several alphas looks better than it is: the choice made again says so.
+            choice, again = control, held_again
         tried = {**distilled, "control": controls[control.name]}
-        return choice, control, Scores(
+        honest = Honest(fits[choice.name].predictions, [fits[one.name].predictions for one in again])
+        scores = Scores(
             student_predictions=fits[choice.name].predictions.mean(axis=0),
             control_predictions=fits[control.name].predictions.mean(axis=0),
             alpha_scores={name: judge.best_score(predictions) for name, predictions in tried.items()},
@@ -242,7 +250,8 @@ class Recipe:
             control_score=judge.score(held),
             distillation_gain=gain,
             distillation_gain_se=error,
-        )  # fmt: skip
+        )
+        return choice, control, scores, honest
 
     def _tuned(self, choice: Choice, fits: dict[Any, StudentFit]) -> Choice:
         threshold = self.judge.threshold_for(fits[choice.name].predictions, self.everyone)

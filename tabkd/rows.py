@@ -10,14 +10,22 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from tabkd._compat import check_sample_weight
-from tabkd.columns import as_table
+from tabkd.columns import as_table, has_names
 from tabkd.crossfit import Folds
 from tabkd.targets import Targets, one_hot
 
-__all__ = ["Rows", "check_classes_outside_pairs", "check_soft_targets", "read_rows", "read_seed"]
+__all__ = [
+    "Rows",
+    "begin_fit",
+    "check_classes_outside_pairs",
+    "check_soft_targets",
+    "named_like_fit",
+    "read_rows",
+    "read_seed",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,27 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
         sample_weight = check_sample_weight(sample_weight, hard, ensure_non_negative=True)
     groups = None if groups is None else column_or_1d(groups)
     return Rows(table, Targets(hard, None, classes, sample_weight), groups)
+
+
+def begin_fit(estimator: Any, rows: Rows) -> None:
+    """Forget an earlier fit, and take down what every estimator says of the rows of this one."""
+    for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
+        delattr(estimator, name)
+    validate_data(estimator, rows.X, skip_check_array=True)
+    if rows.targets.classes is not None:
+        estimator.classes_ = rows.targets.classes
+
+
+def named_like_fit(estimator: Any, X: Any) -> Any:
+    """A table to predict, with a warning if it has names where the table of ``fit`` had none, or lacks them."""
+    table = as_table(X)
+    if has_names(table) != hasattr(estimator, "feature_names_in_"):
+        lacks, had = ("does not have valid", "with") if hasattr(estimator, "feature_names_in_") else ("has", "without")
+        warnings.warn(
+            f"X {lacks} feature names, but {type(estimator).__name__} was fitted {had} feature names",
+            stacklevel=3,
+        )
+    return table
 
 
 def read_seed(random_state: Any) -> int | None:

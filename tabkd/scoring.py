@@ -7,20 +7,20 @@ and averaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer
+from sklearn.metrics import accuracy_score, check_scoring, get_scorer, r2_score
 
-from tabkd._compat import scores_labels, takes_weights
+from tabkd._compat import is_regressor, scores_labels, takes_weights
 from tabkd.crossfit import Folds
 from tabkd.models import labels_of
 from tabkd.targets import Targets
 
-__all__ = ["Choice", "Judge", "tune_threshold"]
+__all__ = ["Choice", "Honest", "Judge", "score_of", "tune_threshold"]
 
 #: Bootstrap resamples for the standard error of a score that is not a mean over rows.
 N_BOOTSTRAP = 100
@@ -103,6 +103,18 @@ class Judged:
     codes: np.ndarray
 
 
+@dataclass(frozen=True)
+class Honest:
+    """Honest predictions of what a fit chose, of shape (n_repeats, n_samples, n_outputs).
+
+    ``chosen`` are those of the choice made by all rows, ``without[i]`` those of the choice made again without the rows
+    that split ``i`` tests.
+    """
+
+    chosen: np.ndarray
+    without: list[np.ndarray]
+
+
 class Judge:
     """Scores, compares and chooses among candidates by their stored predictions.
 
@@ -181,10 +193,14 @@ class Judge:
             scores.append(self.scorer(stored, rows, self.labels[rows], **weighted))
         return float(np.mean(scores))
 
-    def best_score(self, predictions: np.ndarray) -> float:
+    def cut(self, predictions: np.ndarray, rows: np.ndarray) -> float | None:
+        """The threshold at which predictions are scored: that for these rows, where the score depends on one."""
+        return self.threshold_for(predictions, rows) if self.of_labels else None
+
+    def best_score(self, predictions: np.ndarray, rows: np.ndarray | None = None) -> float:
         """Score of predictions at the threshold that suits them, where the score depends on one."""
-        threshold = self.threshold_for(predictions, np.arange(len(self.labels))) if self.of_labels else None
-        return self.score(self.judged(predictions, threshold))
+        rows = np.arange(len(self.labels)) if rows is None else rows
+        return self.score(self.judged(predictions, self.cut(predictions, rows)), rows)
 
     def compare(self, one: Judged, other: Judged, rows: np.ndarray | None = None) -> tuple[float, float]:
         """Score of ``one`` minus score of ``other``, and the paired standard error of that difference."""
@@ -227,9 +243,8 @@ class Judge:
         """
         judged, choices = {}, {}
         for name, predictions in [*controls.items(), *distilled.items()]:
-            threshold = self.threshold_for(predictions, rows) if self.of_labels else None
-            choices[name] = Choice(name, threshold)
-            judged[name] = self.judged(predictions, threshold)
+            choices[name] = Choice(name, self.cut(predictions, rows))
+            judged[name] = self.judged(predictions, choices[name].threshold)
         scores = {name: self.score(one, rows) for name, one in judged.items()}
         control, best = (max(names, key=scores.__getitem__) for names in (controls, distilled))
         if not forced:
@@ -238,25 +253,30 @@ class Judge:
                 best = control
         return choices[best], choices[control]
 
-    def nested(
+    def choose_again(
         self,
         distilled: Mapping[Any, np.ndarray],
         controls: Mapping[Any, np.ndarray],
         folds: Folds,
         *,
         forced: bool,
-    ) -> tuple[Judged, Judged]:
-        """Predictions of student and control for each fold by the choices made without that fold."""
-        everyone = {**controls, **distilled}
-        shape = next(iter(everyone.values())).shape
-        student, control = (Judged(np.full(shape, np.nan), np.zeros(shape[:2], dtype=np.intp)) for _ in range(2))
-        for repeat, (_, test) in zip(folds.repeat_of, folds.splits, strict=True):
-            outside = np.setdiff1d(np.arange(shape[1]), test)
-            choices = self.choose(distilled, controls, outside, forced=forced)
-            for out, choice in zip((student, control), choices, strict=True):
-                held = self.judged(everyone[choice.name][[repeat]][:, test], choice.threshold)
-                out.predictions[repeat, test], out.codes[repeat, test] = held.predictions[0], held.codes[0]
-        return student, control
+    ) -> tuple[list[Choice], list[Choice]]:
+        """Student and control for each split, chosen by the rows that it does not test."""
+        chosen = [self.choose(distilled, controls, rows, forced=forced) for rows in self.outside(folds)]
+        return [student for student, _ in chosen], [control for _, control in chosen]
+
+    def outside(self, folds: Folds) -> list[np.ndarray]:
+        """For each split, the rows that it does not test."""
+        return [np.setdiff1d(np.arange(len(self.labels)), test) for _, test in folds.splits]
+
+    def held_out(self, folds: Folds, answers: Iterable[tuple[np.ndarray, float | None]]) -> Judged:
+        """The test rows of each split, by predictions and a threshold that were found without them."""
+        shape = (folds.n_repeats, *self.targets.hard.shape)
+        out = Judged(np.full(shape, np.nan), np.zeros(shape[:2], dtype=np.intp))
+        for repeat, (_, test), (predictions, cut) in zip(folds.repeat_of, folds.splits, answers, strict=True):
+            held = self.judged(predictions[[repeat]][:, test], cut)
+            out.predictions[repeat, test], out.codes[repeat, test] = held.predictions[0], held.codes[0]
+        return out
 
     def _weights(self, rows: np.ndarray) -> np.ndarray:
         return np.ones(len(rows)) if self.targets.weight is None else self.targets.weight[rows]
@@ -289,6 +309,15 @@ class Judge:
                 "class. Merge rare classes, or use scoring='neg_log_loss'."
             )
         return self.score(one, rows) - self.score(other, rows), float(np.std(gains, ddof=1))
+
+
+def score_of(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
+    """Score a fitted estimator by its ``scoring`` if it is set, else by accuracy or R²."""
+    if estimator.scoring is not None:
+        weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return check_scoring(estimator, scoring=estimator.scoring)(estimator, X, y, **weighted)
+    metric = r2_score if is_regressor(estimator) else accuracy_score
+    return metric(y, estimator.predict(X), sample_weight=sample_weight)
 
 
 def tune_threshold(

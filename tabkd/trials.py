@@ -155,7 +155,8 @@ class Trials:
 
     def _scores(self, judge: Judge, fits: Fits, controls: Mapping[Any, Any]) -> list[float]:
         """Score of each split, alpha and threshold chosen without it."""
-        judged, _ = judge.nested(*_candidates(fits, controls), self.folds, forced=not controls)
+        choices, _ = judge.choose_again(*_candidates(fits, controls), self.folds, forced=not controls)
+        judged = judge.held_out(self.folds, [(fits[one.name].predictions, one.threshold) for one in choices])
         return [
             judge.score(Judged(judged.predictions[[repeat]], judged.codes[[repeat]]), test)
             for repeat, (_, test) in zip(self.folds.repeat_of, self.folds.splits, strict=True)

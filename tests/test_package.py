@@ -30,7 +30,7 @@ LAYERS = [
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
     {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph"},
-    {"tabkd.export.trees", "tabkd.export.table"},
+    {"tabkd.selection", "tabkd.export.trees", "tabkd.export.table"},
     {"tabkd.export.categories", "tabkd.export.compare"},
     {
         *(f"tabkd.export.from_{library}" for library in ("catboost", "lightgbm", "sklearn", "xgboost")),
@@ -44,7 +44,7 @@ LAYERS = [
     {"tabkd.export"},
     {"tabkd.recipe"},
     {"tabkd.estimator", "tabkd.studies", "tabkd.elimination"},
-    {"tabkd.spaces", "tabkd.trials", "tabkd.budget"},
+    {"tabkd.spaces", "tabkd.trials", "tabkd.budget", "tabkd.blend"},
     {"tabkd.stages"},
     {"tabkd.search"},
     {"tabkd.evaluate"},
