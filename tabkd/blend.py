@@ -373,7 +373,12 @@ def _columns_of(models: Sequence[FittedModel], table: Any, *, named: bool) -> li
             raise ValueError(f"Columns {missing} are missing. This blend needs {list(needed.values())}.")
         return [table] * len(models)
     width = models[0].encoder.width
-    if table.shape[1] == width or table.shape[1] != len(needed):
-        return [table] * len(models)  # whole, or of a width that no model takes
+    if table.shape[1] == width:
+        return [table] * len(models)
+    if table.shape[1] != len(needed):
+        raise ValueError(
+            f"X has {table.shape[1]} features, but BlendedEstimator is expecting {width} features as input, or the "
+            f"{len(needed)} that it needs."
+        )
     places = [np.searchsorted(list(needed), model.encoder.positions) for model in models]
     return [table.iloc[:, own] if isinstance(table, pd.DataFrame) else table[:, own] for own in places]
