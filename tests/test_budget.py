@@ -183,15 +183,15 @@ def test_several_columns_go_at_once_while_that_is_safe(cancer):
     assert len(sizes) < 14
 
 
-def test_importance_is_the_fall_of_the_score_without_a_columns_order(known):
+def test_shuffling_noise_costs_the_student_nothing_and_shuffling_a_signal_much(known):
     X, y = known
     rows = read_rows(X, y, None, None, regression=False)
     recipe = Recipe(DistilledEstimator(linear(), linear(), alpha=1.0, random_state=0), rows)
     everything = FeatureBudgetSelector(linear())._budget(rows.X, range(6))
     elimination = Elimination(recipe, everything)
     importances = elimination.importances(elimination.full)
-    assert importances[[0, 2, 5]].max() < 0.02 < importances[3]
-    assert importances[[1, 4]].max() > importances[3]
+    assert importances[[0, 2, 5]].max() < 0.02
+    assert importances[[1, 3, 4]].min() > 0.1
 
 
 def test_importances_of_large_tables_are_measured_on_some_rows_part_by_part(known, monkeypatch):
