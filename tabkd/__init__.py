@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tabkd.check import TableCheck, check_tables
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
     from tabkd.search import DistillationSearchCV
@@ -16,13 +17,17 @@ _HOMES = {
     "DistilledEstimator": "tabkd.estimator",
     "DistillationReport": "tabkd.evaluate",
     "DistillationSearchCV": "tabkd.search",
+    "TableCheck": "tabkd.check",
+    "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
 }
 __all__ = [
     "DistillationReport",
     "DistillationSearchCV",
     "DistilledEstimator",
+    "TableCheck",
     "__version__",
+    "check_tables",
     "evaluate_distillation",
 ]
 

@@ -1,4 +1,4 @@
-"""The command line: ``tabkd demo``, ``fit``, ``tune``, ``predict``, ``export`` and ``inspect``.
+"""The command line: ``tabkd demo``, ``check``, ``fit``, ``tune``, ``predict``, ``export`` and ``inspect``.
 
 What is heavy to import is imported inside the commands, so that ``tabkd --help`` answers at once.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tabkd.cli_check import check
 from tabkd.cli_errors import bad_input, reported
 from tabkd.cli_export import export, inspect, predict_file
 from tabkd.cli_fit import Settings, Tables, fit, fit_tables
@@ -89,6 +90,7 @@ def predict(
         typer.echo(f"Wrote {len(table)} rows to {out}.")
 
 
+app.command()(check)
 app.command()(fit)
 app.command()(tune)
 app.command()(export)
