@@ -171,7 +171,9 @@ def quantiles(columns: Sequence[PairedColumn]) -> pd.DataFrame:
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:
     present = values[~np.isnan(values)]
-    found = np.quantile(present, list(QUANTILES.values())) if len(present) else [np.nan] * len(QUANTILES)
+    # Values that occur, for nothing lies between infinities.
+    levels = list(QUANTILES.values())
+    found = np.quantile(present, levels, method="inverted_cdf") if len(present) else [np.nan] * len(levels)
     return dict(zip(QUANTILES, map(float, found), strict=True))
 
 
