@@ -189,7 +189,7 @@ class FrontierDisplay:
         ax.axhline(y.max(), color="0.8", lw=1, zorder=0)
         ax.errorbar(
             x, y, self.frontier["standard_error"], fmt="o-", ms=5, lw=1.2, capsize=2.5, ecolor="0.6", color="C0",
-            label="best set found",
+            label="students",
         )  # fmt: skip
         ax.scatter(
             x[self.chosen], y[self.chosen], s=110, facecolors="none", edgecolors="C3", lw=1.5, zorder=3, label="chosen"
