@@ -60,8 +60,8 @@ def find_leaks(
         rows = rows[np.bincount(classes[rows])[classes[rows]] >= N_FOLDS]
     if len(rows) < MIN_ROWS or (classes is not None and len(np.unique(y[rows])) < 2):
         raise InputError(
-            f"The target {target.name} has too few rows to look for leaks: {MIN_ROWS} are needed, and {N_FOLDS} of each of "
-            "two classes. Leave the target out, or give more rows."
+            f"The target {target.name} has too few rows to look for leaks: {MIN_ROWS} are needed, and {N_FOLDS} of "
+            "each of two classes. Leave the target out, or give more rows."
         )
     y, groups = y[rows], None if groups is None else groups[rows]
     folds = make_folds(y, groups, regression=target.regression, seed=seed)
