@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tabkd.competition import Target
+from tabkd.competition import MIN_ROWS, Target
+from tabkd.files import InputError
 from tabkd.heldout import N_FOLDS, HeldOut, alone, make_folds
 from tabkd.paired import PairedColumn
 
@@ -47,11 +48,21 @@ def find_leaks(
     DataFrame
         One row per clue, the strongest first: ``clue`` (``"value"``, ``"missing"`` or ``"order"``), ``column``,
         ``score`` on rows held out (ROC AUC or R²) and its ``score_se``, ``suspicious``, and a ``note``.
+
+    Raises
+    ------
+    InputError
+        If there are too few rows, or too few of two classes.
     """
     classes = None if target.regression else np.unique(target.y, return_inverse=True)[1]
     y = target.y if classes is None else classes
     if classes is not None:  # every fold needs a row of each class
         rows = rows[np.bincount(classes[rows])[classes[rows]] >= N_FOLDS]
+    if len(rows) < MIN_ROWS or (classes is not None and len(np.unique(y[rows])) < 2):
+        raise InputError(
+            f"The target {target.name} has too few rows to look for leaks: {MIN_ROWS} are needed, and {N_FOLDS} of "
+            "each of two classes. Leave the target out, or give more rows."
+        )
     y, groups = y[rows], None if groups is None else groups[rows]
     folds = make_folds(y, groups, regression=target.regression, seed=seed)
 

@@ -337,6 +337,11 @@ def test_bad_options_are_refused(people: pd.DataFrame, options: dict[str, Any], 
         check_tables(*halves(people), **options)
 
 
+def test_a_target_of_too_few_rows_is_refused(people: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="too few rows to look for leaks"):
+        check_tables(people.assign(label=[True] * 3 + [False] * 597), people, target="label")
+
+
 def test_an_empty_table_is_refused(people: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="The table is empty"):
         check_tables(people, people.head(0))
