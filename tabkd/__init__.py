@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tabkd.blend import BlendedEstimator
     from tabkd.budget import FeatureBudgetSelector
+    from tabkd.check import TableCheck, check_tables
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
     from tabkd.search import DistillationSearchCV
@@ -20,6 +21,8 @@ _HOMES = {
     "DistillationReport": "tabkd.evaluate",
     "DistillationSearchCV": "tabkd.search",
     "FeatureBudgetSelector": "tabkd.budget",
+    "TableCheck": "tabkd.check",
+    "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
 }
 __all__ = [
@@ -28,7 +31,9 @@ __all__ = [
     "DistillationSearchCV",
     "DistilledEstimator",
     "FeatureBudgetSelector",
+    "TableCheck",
     "__version__",
+    "check_tables",
     "evaluate_distillation",
 ]
 

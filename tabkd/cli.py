@@ -1,4 +1,4 @@
-"""The command line: ``tabkd demo``, ``fit``, ``tune``, ``budget``, ``predict``, ``export`` and ``inspect``.
+"""The command line: ``tabkd demo``, ``check``, ``fit``, ``tune``, ``budget``, ``predict``, ``export`` and ``inspect``.
 
 What is heavy to import is imported inside the commands, so that ``tabkd --help`` answers at once.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tabkd.cli_budget import budget
+from tabkd.cli_check import check
 from tabkd.cli_errors import bad_input, reported
 from tabkd.cli_export import export, inspect, predict_file
 from tabkd.cli_fit import Settings, Tables, fit, fit_tables
@@ -90,6 +91,7 @@ def predict(
         typer.echo(f"Wrote {len(table)} rows to {out}.")
 
 
+app.command()(check)
 app.command()(fit)
 app.command()(tune)
 app.command()(budget)

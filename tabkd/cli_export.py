@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tabkd.cli_errors import bad_input, reported
+from tabkd.cli_text import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def inspect(model: Annotated[Path, typer.Argument(help="File that tabkd export w
         predictor = _opened(model)
         head = f"{model.name}: {predictor.metadata['task']}, {_size(model.stat().st_size)}"
         facts, columns = _facts(model, predictor), _column_rows(predictor.metadata)
-        typer.echo("\n".join([head, "", *_aligned(facts), "", *_aligned(columns)]))
+        typer.echo("\n".join([head, "", *aligned(facts), "", *aligned(columns)]))
 
 
 def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.DataFrame:
@@ -187,7 +187,7 @@ def _device_files(folder: Path, name: str, content: bytes, described: dict[str, 
     """The model, the runtime, a script that predicts a CSV file, and how to use them."""
     from tabkd import runtime
 
-    columns = "\n".join(f"    {line}" for line in _aligned(_column_rows(described)))
+    columns = "\n".join(f"    {line}" for line in aligned(_column_rows(described)))
     return {
         folder / name: content,
         folder / RUNTIME: Path(runtime.__file__).read_bytes(),
@@ -350,15 +350,3 @@ def _column_rows(described: dict[str, Any]) -> list[list[str]]:
 
 def _size(size: int) -> str:
     return f"{size / 1024:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns as wide as their widest cell on a screen, where Korean letters take two places."""
-    widths = [max(_width(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return [
-        "  ".join(cell + " " * (w - _width(cell)) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

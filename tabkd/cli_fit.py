@@ -13,6 +13,7 @@ import typer
 from tabkd import cli_options
 from tabkd.cli_config import ConfigOption, write_config
 from tabkd.cli_errors import bad_input, reported
+from tabkd.cli_text import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,11 +111,6 @@ def fit(
 # ---------------------------------------------------------------- reading
 
 
-def _listed(values: list[str], known: Any) -> list[str]:
-    """Names given as ``a,b,c`` or one by one; a name that holds a comma is taken whole where it is known."""
-    return [name for value in values for name in ([value] if value in known else value.split(","))]
-
-
 def _read_alpha(text: str) -> float | str:
     from tabkd.files import InputError
 
@@ -163,8 +159,8 @@ def read_tables(
         id=id,
         groups=groups,
         weight=weight,
-        drop=_listed(drop, known),
-        student=_listed(student, known),
+        drop=listed(drop, known),
+        student=listed(student, known),
     )
     check_columns(train, test, plan)
     tables = Tables(train, test, sample, read_target(train[target], task=task, positive=positive), plan, groups, weight)

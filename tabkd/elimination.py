@@ -171,7 +171,7 @@ class Elimination:
         X = _columns_of(self.X, encoded)
         blocks = [np.flatnonzero(self.sources[encoded] == column) for column in chosen.columns]
         n_shuffles = int(np.clip(_SHUFFLED // n_rows, 1, _MAX_SHUFFLES))
-        n_parts = -(-len(rows) * len(encoded) * len(blocks) // _CELLS)
+        n_parts = min(len(blocks), -(-len(rows) * len(encoded) * len(blocks) // _CELLS))
         falls = [
             self._falls(chosen, X, [blocks[i] for i in part], rows)
             for _ in range(n_shuffles)
@@ -184,6 +184,8 @@ class Elimination:
         shuffled = np.repeat(chosen.fit.predictions[None], len(blocks), axis=0)
         for repeat, (_, test), member in zip(self.folds.repeat_of, self.folds.splits, chosen.fit.members, strict=True):
             left_out = np.intersect1d(test, rows)
+            if len(left_out) == 0:
+                continue
             order = self.rng.permutation(len(left_out))
             raw = member.raw(_shuffled_copies(rows_of(X, left_out), blocks, order))
             shuffled[:, repeat, left_out] = member.predictions(raw).reshape(len(blocks), len(left_out), -1)

@@ -23,7 +23,7 @@ __all__ = ["InputError", "near", "needed", "read_header", "read_table", "replaci
 ENCODINGS = ("utf-8-sig", "cp949")
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """Something that the caller gave cannot be used; the message says what, and how to mend it."""
 
 

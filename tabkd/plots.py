@@ -10,9 +10,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import optional_import
 
-__all__ = ["ParetoDisplay"]
+__all__ = ["FrontierDisplay", "ParetoDisplay"]
 
-_NAMES = {"latency": "latency of one row, µs", "size": "size of the file, KiB", "n_features": "columns"}
+_NAMES = {
+    "latency": "latency of one row, µs",
+    "size": "size of the file, KiB",
+    "n_features": "columns",
+    "cost": "cost of the columns",
+}
 _UNITS = {"size": 1 / 1024}
 
 
@@ -115,5 +120,83 @@ class ParetoDisplay:
         ax.set_ylabel("score (greater is better)")
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+class FrontierDisplay:
+    """Score of a student against the number of columns that it reads, or against what they cost.
+
+    Parameters
+    ----------
+    frontier : DataFrame
+        As ``frontier_`` of a :class:`~tabkd.FeatureBudgetSelector`.
+    chosen : int
+        Row that was chosen.
+    against : {"n_features", "cost"}
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+    """
+
+    def __init__(self, frontier: pd.DataFrame, chosen: int, against: str) -> None:
+        self.frontier = frontier
+        self.chosen = chosen
+        self.against = against
+
+    @classmethod
+    def from_selector(cls, selector: Any, against: str | None = None) -> Self:
+        """Read a fitted ``FeatureBudgetSelector``.
+
+        Parameters
+        ----------
+        selector : FeatureBudgetSelector
+        against : {"n_features", "cost"}, optional
+            Costs where it has any, else columns.
+
+        Returns
+        -------
+        FrontierDisplay
+
+        Raises
+        ------
+        ValueError
+            If ``against`` is something else.
+        """
+        check_is_fitted(selector)
+        if against not in (None, "n_features", "cost"):
+            raise ValueError(f'against must be "n_features" or "cost", got {against!r}.')
+        known = "n_features" if selector.costs is None else "cost"
+        return cls(selector.frontier_, selector.best_index_, against or known)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw; the bars are standard errors of the difference to the best score.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+
+        Returns
+        -------
+        FrontierDisplay
+        """
+        pyplot = optional_import("matplotlib.pyplot", needed_by="A plot", extra="plots")
+        if ax is None:
+            _, ax = pyplot.subplots(figsize=(6, 4), layout="constrained")
+        x, y = self.frontier[self.against], self.frontier["score"]
+        ax.axhline(y.max(), color="0.8", lw=1, zorder=0)
+        ax.errorbar(
+            x, y, self.frontier["standard_error"], fmt="o-", ms=5, lw=1.2, capsize=2.5, ecolor="0.6", color="C0",
+            label="students",
+        )  # fmt: skip
+        ax.scatter(
+            x[self.chosen], y[self.chosen], s=110, facecolors="none", edgecolors="C3", lw=1.5, zorder=3, label="chosen"
+        )
+        ax.set_xlabel(_NAMES[self.against])
+        ax.set_ylabel("score (greater is better)")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, loc="lower right")
         self.ax_, self.figure_ = ax, ax.figure
         return self

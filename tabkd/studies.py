@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -136,7 +138,13 @@ def opened(storage: Any) -> BaseStorage | None:
     if "://" not in str(storage):
         return JournalStorage(JournalFileBackend(str(Path(storage))))
     patient = {"connect_args": {"timeout": PATIENCE}} if str(storage).startswith("sqlite") else {}
-    return RDBStorage(str(storage), engine_kwargs=patient)
+    try:
+        return RDBStorage(str(storage), engine_kwargs=patient)
+    except Exception as error:  # another process is making the same tables
+        if not re.search("already exists|UNIQUE constraint", str(error)):
+            raise
+        time.sleep(1)
+        return RDBStorage(str(storage), engine_kwargs=patient)
 
 
 def _shown(storage: Any) -> str:

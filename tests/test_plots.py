@@ -9,8 +9,8 @@ from lightgbm import LGBMClassifier
 from optuna.distributions import IntDistribution
 from sklearn.datasets import load_breast_cancer
 
-from tabkd import DistillationSearchCV, DistilledEstimator
-from tabkd.plots import ParetoDisplay
+from tabkd import DistillationSearchCV, DistilledEstimator, FeatureBudgetSelector
+from tabkd.plots import FrontierDisplay, ParetoDisplay
 
 matplotlib.use("agg")
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha=")
@@ -50,3 +50,30 @@ def test_plot_is_drawn_where_it_is_told(search):
 def test_cost_that_was_not_measured_is_refused(search):
     with pytest.raises(ValueError, match="cost='latency' was not measured"):
         ParetoDisplay.from_search(search, "latency")
+
+
+@pytest.fixture(scope="module")
+def selector():
+    X, y = load_breast_cancer(return_X_y=True)
+    student = LGBMClassifier(n_estimators=5, num_leaves=4, n_jobs=1, verbose=-1)
+    return FeatureBudgetSelector(student, features=slice(0, 8), costs=[2] * 30, random_state=0).fit(X, y)
+
+
+def test_frontier_is_drawn_with_its_errors_and_the_chosen_set_marked(selector):
+    ax = FrontierDisplay.from_selector(selector, "n_features").plot().ax_
+    (bars,) = ax.containers
+    np.testing.assert_array_equal(bars[0].get_xydata(), selector.frontier_[["n_features", "score"]])
+    lengths = [np.ptp(segment[:, 1]) / 2 for segment in bars[2][0].get_segments()]
+    np.testing.assert_allclose(lengths, selector.frontier_["standard_error"], atol=1e-12)
+    marked = ax.collections[-1].get_offsets()[0]
+    np.testing.assert_allclose(marked, selector.frontier_.loc[selector.best_index_, ["n_features", "score"]].tolist())
+
+
+def test_frontier_is_drawn_against_costs_where_there_are_any(selector):
+    line = FrontierDisplay.from_selector(selector).plot(matplotlib.figure.Figure().subplots()).ax_.containers[0][0]
+    np.testing.assert_array_equal(line.get_xdata(), selector.frontier_["cost"])
+
+
+def test_frontier_against_something_else_is_refused(selector):
+    with pytest.raises(ValueError, match="against must be"):
+        FrontierDisplay.from_selector(selector, "latency")
