@@ -4,8 +4,9 @@ a. The second-placed recipe, to the digit: written by hand as the plain loop, an
 b. Quality, nested: teacher, control and student on outer folds that played no part in any choice.
 c. Honesty: the score reported by ordinary out-of-fold and by pairs of folds, against rows left out.
 d. Cost: pairs of folds with alpha="auto" against the plain recipe at fixed alpha.
+e. Export: the recipe's student as one file, against Python on the competition's test rows.
 
-Run: python benchmarks/bench_oil.py [--quick] [--parts a,b,c,d]
+Run: python benchmarks/bench_oil.py [--quick] [--parts a,b,c,d,e]
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tabkd.crossfit import cross_fit_students, cross_fit_teacher, make_folds
 from tabkd.learners import Learner
 from tabkd.recipe import ALPHAS
 from tabkd.rows import Rows, read_rows
+from tabkd.runtime import OnnxPredictor
 from tabkd.scoring import Judge
 
 QUESTION = "oil"
@@ -87,12 +89,19 @@ def by_hand(scale: float) -> np.ndarray:
 
 
 def by_library(scale: float) -> np.ndarray:
+    model, test = fitted_recipe(scale)
+    return model.predict_proba(test)[:, 1]
+
+
+def fitted_recipe(scale: float, **settings: Any) -> tuple[DistilledEstimator, pd.DataFrame]:
+    """The recipe on all rows, and the competition's test rows."""
     X, y, entry = table("dacon_oil")
     test = pd.read_csv(DATA / "dacon_oil" / "test.csv.gz")[entry["deploy"]]
-    model = recipe(
-        scale, cv=StratifiedKFold(5, shuffle=True, random_state=39), student_cv=KFold(5, shuffle=True, random_state=39)
-    )
-    return model.fit(X, y).predict_proba(test)[:, 1]
+    folds = {
+        "cv": StratifiedKFold(5, shuffle=True, random_state=39),
+        "student_cv": KFold(5, shuffle=True, random_state=39),
+    }
+    return recipe(scale, **folds, **settings).fit(X, y), test
 
 
 def measured(work: Any, scale: float) -> tuple[np.ndarray, float, float]:
@@ -324,7 +333,38 @@ def clone_with(model: Any, **params: Any) -> Any:
     return type(model)(**{**model.get_params(), **params})
 
 
-PARTS = {"a": ("recipe", part_a), "b": ("quality", part_b), "c": ("honesty", part_c), "d": ("cost", part_d)}
+# ---------------------------------------------------------------------- e. export
+
+
+def part_e(quick: bool) -> list[dict[str, Any]]:
+    rows = []
+    for ensemble in (True, False):
+        model, test = fitted_recipe(0.05 if quick else 1.0, ensemble=ensemble)
+        with TemporaryDirectory() as folder:
+            path = model.to_onnx(f"{folder}/student.onnx", X=test)
+            predictor = OnnxPredictor(path)
+            difference = np.abs(predictor.predict_proba(test) - model.predict_proba(test)).max()
+            rows.append(
+                {
+                    "student": "ensemble" if ensemble else "single",
+                    "test_rows": len(test),
+                    "largest_difference": difference,
+                    "labels_differ": (predictor.predict(test) != model.predict(test)).sum(),
+                    "proof_rows": predictor.metadata["proof"]["rows"],
+                    "proof_largest_difference": predictor.metadata["proof"]["largest_difference"],
+                    "mib": path.stat().st_size / 2**20,
+                }
+            )
+    return rows
+
+
+PARTS = {
+    "a": ("recipe", part_a),
+    "b": ("quality", part_b),
+    "c": ("honesty", part_c),
+    "d": ("cost", part_d),
+    "e": ("export", part_e),
+}
 
 if __name__ == "__main__":
     given = arguments(__doc__)

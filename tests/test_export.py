@@ -27,7 +27,8 @@ import tabkd.export.models
 from tabkd import DistilledEstimator
 from tabkd.export import ParityError, to_onnx
 from tabkd.export.graph import Graph
-from tabkd.export.trees import Tree, Trees, add_trees, at_most, below, merge, whole_numbers, with_sets
+from tabkd.export.tree_nodes import add_trees
+from tabkd.export.trees import Tree, Trees, at_most, below, merge, whole_numbers, with_sets
 from tabkd.runtime import OnnxPredictor
 
 
@@ -174,13 +175,16 @@ def test_plain_classifier_is_exported(numbers, two, tmp_path, model):
     np.testing.assert_allclose(exported(model, tmp_path, X).predict_proba(X), model.predict_proba(X), atol=2e-6)
 
 
-def test_plain_catboost_with_text_is_exported(mixed, two, tmp_path):
+@pytest.mark.parametrize("options", [{"inputs": "columns"}, {"inputs": "matrix"}, {"precision": "float64"}], ids=str)
+def test_catboost_that_combines_text_with_numbers_is_exported(mixed, two, tmp_path, options):
     X = mixed.fillna({"city": ""}).astype({name: np.float32 for name in "abcd"})
     model = CatBoostClassifier(
-        iterations=30, cat_features=["city"], max_ctr_complexity=1, verbose=False, allow_writing_files=False
-    )
+        iterations=60, cat_features=["city"], one_hot_max_size=1, max_ctr_complexity=4, verbose=False,
+        allow_writing_files=False,
+    )  # fmt: skip
     model.fit(X, two)
-    np.testing.assert_allclose(exported(model, tmp_path, X).predict_proba(X), model.predict_proba(X), atol=2e-6)
+    path = to_onnx(model, tmp_path / "model.onnx", X=X, **options)  # its proof holds unseen and missing texts
+    assert OnnxPredictor(path).metadata["proof"]["largest_difference"] < 2e-6
 
 
 @pytest.mark.parametrize("objective", ["poisson", "regression_l1", "cross_entropy"])

@@ -30,7 +30,8 @@ from tabkd.export.from_sklearn import read_sklearn
 from tabkd.export.from_xgboost import output_link as xgboost_link
 from tabkd.export.from_xgboost import read_xgboost
 from tabkd.export.graph import Graph
-from tabkd.export.trees import add_trees, merge
+from tabkd.export.tree_nodes import add_trees
+from tabkd.export.trees import merge
 from tabkd.families import decision_values, watching
 
 RNG = np.random.default_rng(0)
@@ -303,9 +304,8 @@ def towns():
 
 def with_lookups(trees, frame):
     columns = [frame[name].to_numpy(dtype=float) if name in "ac" else np.zeros(len(frame)) for name in frame]
-    for lookup in trees.lookups:
-        known = dict(zip(lookup.texts, lookup.numbers, strict=True))
-        columns.append(frame.iloc[:, lookup.column].map(lambda text, k=known, d=lookup.default: k.get(text, d)))
+    matrix, texts = np.column_stack(columns), {i: frame[name].to_numpy() for i, name in enumerate(frame)}
+    columns += [lookup.values(matrix, texts) for lookup in trees.lookups]
     return np.column_stack(columns)
 
 
@@ -341,11 +341,36 @@ def test_catboost_regressor_with_text_columns(towns):
     np.testing.assert_allclose(trees.scores(with_lookups(trees, rows))[:, 0], model.predict(rows), atol=1e-12)
 
 
-def test_catboost_that_combines_columns_is_refused_by_name(towns):
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"one_hot_max_size": 1},
+        {},
+        {"one_hot_max_size": 1, "combinations_ctr": ["Buckets", "Counter"]},
+        {"one_hot_max_size": 1, "nan_mode": "Max"},
+    ],
+    ids=str,
+)
+def test_catboost_that_combines_columns(towns, params):
+    frame, y = towns
+    frame = frame.assign(a=frame["a"].where(frame.index % 7 > 0))
+    model = CatBoostClassifier(
+        **CAT | {"iterations": 60, "depth": 5, "max_ctr_complexity": 4} | params, cat_features=["b", "d"]
+    ).fit(frame, y)
+    trees = read_catboost(model, 4, {1: CITIES.tolist(), 3: ["", "p", "q"]})
+    assert any(len(lookup.shape) > 1 for lookup in trees.lookups)
+    unseen = frame.assign(b=frame["b"].where(frame.index % 5 > 0, "never seen"), d=frame["d"].where(frame["c"] > 0, ""))
+    for rows in (frame, unseen):
+        expected = decision_values(model, rows).reshape(N, -1)
+        np.testing.assert_allclose(trees.scores(with_lookups(trees, rows)), expected, atol=1e-12)
+
+
+def test_catboost_that_combines_too_many_texts_is_refused_by_name(towns):
     frame, y = towns
     model = CatBoostClassifier(**CAT, cat_features=["b", "d"], one_hot_max_size=1, max_ctr_complexity=4).fit(frame, y)
-    with pytest.raises(ValueError, match=r"combines the category \[.*\] with other columns.*max_ctr_complexity=1"):
-        read_catboost(model, 4, {1: CITIES.tolist(), 3: ["", "p", "q"]})
+    many = [*CITIES.tolist(), *map(str, range(100_000))]
+    with pytest.raises(ValueError, match=r"combines the categories \['b', 'd'\].*max_ctr_complexity=1"):
+        read_catboost(model, 4, {1: many, 3: ["", "p", "q"]})
 
 
 def test_catboost_with_texts_is_refused_by_name():

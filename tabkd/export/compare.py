@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tabkd.export.table import Table
-from tabkd.export.trees import Trees, add_trees
+from tabkd.export.tree_nodes import add_trees
+from tabkd.export.trees import Trees
 from tabkd.families import family
 
 __all__ = ["add_exact_trees", "reads_doubles"]

@@ -5,28 +5,25 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tabkd.export.trees import Lookup, Tree, Trees
+from tabkd.export.lookups import Bit, Lookup
+from tabkd.export.trees import Tree, Trees
 
 __all__ = ["output_link", "read_catboost"]
 
-_MASK = 2**64 - 1
 #: The multiplier of CatBoost's hash of several hashes.
-_MAGIC = 0x4906BA494954CB65
-
-
-class _Split(NamedTuple):
-    """A question: does the column lie above the border, and where does a missing value go?"""
-
-    feature: int
-    border: float
-    missing_below: bool
+_MAGIC = np.uint64(0x4906BA494954CB65)
+#: Stands for a text that was never seen; hashes have 32 bits.
+_NO_HASH = 2**40
+#: Most numbers that are kept for the combinations of texts in one split.
+_MOST_NUMBERS = 2**18
 
 
 def output_link(estimator: Any) -> str:
@@ -54,7 +51,7 @@ def read_catboost(estimator: Any, n_features: int, texts: Mapping[int, Sequence[
     Raises
     ------
     ValueError
-        If a split combines several columns, or reads text features or embeddings.
+        If the model reads text features or embeddings, or a split combines columns of too many texts.
     """
     texts = {} if texts is None else texts
     for kind in ("text", "embedding"):
@@ -97,78 +94,105 @@ def _splits(
     texts: Mapping[int, Sequence[str]],
     hashes: Mapping[str, int],
     lookups: list[Lookup],
-) -> list[_Split]:
+) -> list[Bit]:
     """The questions in the order of ``split_index``: borders of numbers, single categories, borders of statistics."""
     info = model["features_info"]
     categorical = info.get("categorical_features", [])
     splits = []
     for feature in info.get("float_features", []):
-        below = feature["nan_value_treatment"] != "AsTrue"
-        splits += [_Split(feature["flat_feature_index"], border, below) for border in feature["borders"] or []]
+        splits += [_bit(feature, border) for border in feature["borders"] or []]
     for feature in categorical:
         column = feature["flat_feature_index"]
         for value in feature.get("values", []):
             known = tuple(texts[column])
             numbers = tuple(float(hashes[text] == value & 0xFFFFFFFF) for text in known)
-            splits.append(_Split(n_features + len(lookups), 0.5, True))
-            lookups.append(Lookup(column, known, numbers, 0.0))
+            splits.append(Bit(n_features + len(lookups), 0.5, True))
+            lookups.append(Lookup((column,), (known,), (), (*numbers, 0.0)))
     for ctr in info.get("ctrs", []):
-        column = _single_column(ctr, categorical)
-        lookup = _statistic(ctr, model["ctr_data"][ctr["identifier"]], column, texts[column], hashes)
-        splits += [_Split(n_features + len(lookups), border, True) for border in ctr["borders"]]
+        lookup = _statistic(ctr, model["ctr_data"][ctr["identifier"]], info, texts, hashes)
+        splits += [Bit(n_features + len(lookups), border, True) for border in ctr["borders"]]
         lookups.append(lookup)
     return splits
 
 
-def _single_column(ctr: dict[str, Any], categorical: list[dict[str, Any]]) -> int:
-    parts = ctr["elements"]
-    if len(parts) > 1 or parts[0]["combination_element"] != "cat_feature_value":
-        used = [part["cat_feature_index"] for part in parts if "cat_feature_index" in part]
-        names = [entry["feature_name"] for entry in categorical if entry["feature_index"] in used]
-        raise ValueError(
-            f"CatBoost combines the category {names} with other columns in one split, which cannot be exported. Fit "
-            "with max_ctr_complexity=1."
-        )
-    (entry,) = [entry for entry in categorical if entry["feature_index"] == parts[0]["cat_feature_index"]]
-    return int(entry["flat_feature_index"])
-
-
 def _statistic(
-    ctr: dict[str, Any], table: dict[str, Any], column: int, texts: Sequence[str], hashes: Mapping[str, int]
+    ctr: dict[str, Any],
+    table: dict[str, Any],
+    info: dict[str, Any],
+    texts: Mapping[int, Sequence[str]],
+    hashes: Mapping[str, int],
 ) -> Lookup:
-    """The statistic of each text, in CatBoost's float32 arithmetic."""
+    """The statistic of each combination that a split looks at, in CatBoost's float32 arithmetic."""
+    categorical = {entry["feature_index"]: entry for entry in info["categorical_features"]}
+    numeric = {entry["feature_index"]: entry for entry in info.get("float_features", [])}
+    parts = ctr["elements"]
+    used = {part["cat_feature_index"]: categorical[part["cat_feature_index"]] for part in parts if _of_text(part)}
+    bits = tuple(_bit(numeric[part["float_feature_index"]], part["border"]) for part in parts if not _of_text(part))
+    columns = tuple(entry["flat_feature_index"] for entry in used.values())
+    lookup = Lookup(columns, tuple(tuple(texts[column]) for column in columns), bits, ())
+    if np.prod(lookup.shape, dtype=float) > _MOST_NUMBERS:
+        names = [entry["feature_name"] for entry in used.values()]
+        raise ValueError(
+            f"CatBoost combines the categories {names} in one split, whose {' x '.join(map(str, lookup.shape))} "
+            "combinations are too many for a file. Fit with max_ctr_complexity=1."
+        )
+    axes = np.ix_(*(_signed(known, hashes) for known in lookup.texts), *([[0, 1]] * len(bits)))
+    of_column, of_bit = dict(zip(used, axes, strict=False)), iter(axes[len(used) :])
+    hashed, unknown = np.zeros((1,) * len(axes), dtype=np.uint64), np.zeros((1,) * len(axes), dtype=bool)
+    for part in parts:
+        answer = of_column[part["cat_feature_index"]] if _of_text(part) else next(of_bit)
+        if part["combination_element"] == "cat_feature_exact_value":
+            answer = answer == _as_signed(part["value"])
+        elif _of_text(part):
+            unknown = unknown | (answer == _NO_HASH)
+        hashed = _MAGIC * (hashed + _MAGIC * answer.astype(np.int64).astype(np.uint64))
+    buckets, values = _buckets(ctr, table)
+    place = np.searchsorted(buckets, hashed).clip(max=len(buckets) - 1)
+    found = (buckets[place] == hashed) & ~unknown
+    return replace(lookup, numbers=tuple(np.where(found, values[place], values[-1]).ravel().tolist()))
+
+
+def _of_text(part: dict[str, Any]) -> bool:
+    return "cat_feature_index" in part
+
+
+def _bit(feature: dict[str, Any], border: float) -> Bit:
+    return Bit(feature["flat_feature_index"], border, feature["nan_value_treatment"] != "AsTrue")
+
+
+def _as_signed(text_hash: int) -> int:
+    """CatBoost's hash of a text, of 32 bits, as it is extended to 64."""
+    return (text_hash & 0xFFFFFFFF) - (2**32 if text_hash & 0x80000000 else 0)
+
+
+def _signed(known: Sequence[str], hashes: Mapping[str, int]) -> np.ndarray:
+    return np.array([*(_as_signed(hashes[text]) for text in known), _NO_HASH])
+
+
+def _buckets(ctr: dict[str, Any], table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of combinations in rising order, and the statistic of each; last that of a combination never seen."""
     stride, cells = table["hash_stride"], table["hash_map"]
-    buckets = {int(cells[i]): cells[i + 1 : i + stride] for i in range(0, len(cells), stride)}
+    keys = np.array([int(key) for key in cells[::stride]], dtype=np.uint64)
+    counts = np.array([*(cells[i + 1 : i + stride] for i in range(0, len(cells), stride)), [0] * (stride - 1)], float)
     kind, border = ctr["ctr_type"], ctr["target_border_idx"]
-    counted = kind in ("Counter", "FeatureFreq")
-
-    def value(bucket: Sequence[Any] | None) -> float:
-        good: float
-        if bucket is None:
-            good, total = 0, table["counter_denominator"] if counted else 0
-        elif counted:
-            good, total = bucket[0], table["counter_denominator"]
-        elif kind in ("BinarizedTargetMeanValue", "FloatTargetMeanValue"):
-            good, total = bucket
-        elif kind == "Buckets":
-            good, total = bucket[border], sum(bucket)
-        else:
-            good, total = sum(bucket[border + 1 :]), sum(bucket)
-        prior, weight = np.float32(ctr["prior_numerator"]), np.float32(ctr["prior_denomerator"])
-        share = (np.float32(good) + prior) / (np.float32(total) + weight)
-        return float((share + np.float32(ctr["shift"])) * np.float32(ctr["scale"]))
-
-    numbers = tuple(value(buckets.get(_projected(hashes[text]))) for text in texts)
-    return Lookup(column, tuple(texts), numbers, value(None))
+    total = counts.sum(axis=1)
+    if kind in ("Counter", "FeatureFreq"):
+        good, total = counts[:, 0], np.full(len(counts), table["counter_denominator"], dtype=float)
+    elif kind in ("BinarizedTargetMeanValue", "FloatTargetMeanValue"):
+        good, total = counts.T
+    elif kind == "Buckets":
+        good = counts[:, border]
+    else:
+        good = counts[:, border + 1 :].sum(axis=1)
+    prior, weight, shift, scale = (
+        np.float32(ctr[name]) for name in ("prior_numerator", "prior_denomerator", "shift", "scale")
+    )
+    share = (good.astype(np.float32) + prior) / (total.astype(np.float32) + weight)
+    values, order = (share + shift) * scale, np.argsort(keys)
+    return keys[order], np.append(values[order], values[-1])
 
 
-def _projected(text_hash: int) -> int:
-    """CatBoost's hash of a list of one hash, which it extends by its sign to 64 bits."""
-    signed = text_hash - 2**32 if text_hash >= 2**31 else text_hash
-    return (_MAGIC * ((_MAGIC * (signed & _MASK)) & _MASK)) & _MASK
-
-
-def _oblivious(tree: dict[str, Any], splits: Sequence[_Split], n_outputs: int, scale: float) -> Tree:
+def _oblivious(tree: dict[str, Any], splits: Sequence[Bit], n_outputs: int, scale: float) -> Tree:
     """A tree that asks one question per level, as a complete binary tree, level after level."""
     asked = [splits[split["split_index"]] for split in tree["splits"] or []]
     depth = len(asked)
@@ -190,7 +214,7 @@ def _oblivious(tree: dict[str, Any], splits: Sequence[_Split], n_outputs: int, s
     )
 
 
-def _grown(tree: dict[str, Any], splits: Sequence[_Split], n_outputs: int, scale: float) -> Tree:
+def _grown(tree: dict[str, Any], splits: Sequence[Bit], n_outputs: int, scale: float) -> Tree:
     """A tree of any shape (``grow_policy`` other than ``SymmetricTree``)."""
     nodes: list[dict[str, Any]] = []
     below: list[tuple[int, int]] = []

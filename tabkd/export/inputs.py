@@ -11,8 +11,9 @@ import numpy as np
 from tabkd.columns import FIRST_CATEGORY, MISSING, UNKNOWN, Column, ColumnEncoder
 from tabkd.export.categories import UNSEEN, labelled
 from tabkd.export.graph import Graph
+from tabkd.export.lookups import Bit, Lookup
 from tabkd.export.table import Part
-from tabkd.export.trees import Lookup
+from tabkd.export.trees import at_most
 
 __all__ = ["Inputs", "describe"]
 
@@ -88,7 +89,7 @@ class Inputs:
         as_it_is = self.layout == "matrix" and self.encoder.encoding in ("ordinal", "catboost", "table") and not skipped
         kept = [i for i in range(len(self.encoder.columns)) if i not in skipped]
         parts = [self.graph.cast(self.matrix)] if as_it_is else [self._encoded(i) for i in kept]
-        return self.graph.concat(parts + [self._looked_up(lookup) for lookup in lookups])
+        return self.graph.concat(parts + ([self._looked_up(lookups)] if lookups else []))
 
     def raw(self, index: int) -> str:
         """One column as it comes in, numbers in the graph's precision."""
@@ -150,14 +151,40 @@ class Inputs:
         missing = graph.add("Cast", graph.add("IsNaN", value), to=graph.float_type)
         return graph.add("Add", graph.add("MatMul", equal, graph.constant(codes[:, None])), missing)
 
-    def _looked_up(self, lookup: Lookup) -> str:
-        column, value = self.encoder.columns[lookup.column], self.raw(lookup.column)
+    def _looked_up(self, lookups: Sequence[Lookup]) -> str:
+        """A column per lookup, at once: places of texts and answers to thresholds make an index into one table."""
+        graph = self.graph
+        known = {c: texts for lookup in lookups for c, texts in zip(lookup.columns, lookup.texts, strict=True)}
+        bits = list(dict.fromkeys(bit for lookup in lookups for bit in lookup.bits))
+        axes = [*known, *bits]
+        strides = np.zeros((len(axes), len(lookups)))
+        for k, lookup in enumerate(lookups):
+            strides[[axes.index(axis) for axis in (*lookup.columns, *lookup.bits)], k] = lookup.strides
+        starts = np.cumsum([0, *(len(lookup.numbers) for lookup in lookups)])[:-1]
+        places = [self._place(column, texts) for column, texts in known.items()] + ([self._asked(bits)] if bits else [])
+        index = graph.add("MatMul", graph.concat(places), graph.constant(strides))
+        index = graph.add("Add", graph.add("Cast", index, to=7), graph.constant(starts))
+        return graph.add("Gather", graph.constant(np.concatenate([one.numbers for one in lookups])), index, axis=0)
+
+    def _place(self, index: int, texts: Sequence[str]) -> str:
+        """Where a column's text stands among those known, or how many there are."""
+        column, value, places = self.encoder.columns[index], self.raw(index), range(len(texts))
         if self.layout == "columns":
-            return self._labelled(value, lookup.texts, lookup.numbers, lookup.default)
-        places = {text: FIRST_CATEGORY + i for i, text in enumerate(column.categories)} | {"": MISSING}
-        known = [(float(places[text]), number) for text, number in zip(lookup.texts, lookup.numbers, strict=True)]
-        keys, numbers = zip(*known, strict=True)
-        return self._labelled(value, keys, numbers, lookup.default)
+            return self._labelled(value, texts, places, len(texts))
+        codes = {text: float(FIRST_CATEGORY + i) for i, text in enumerate(column.categories)} | {"": float(MISSING)}
+        return self._labelled(value, [codes[text] for text in texts], places, len(texts))
+
+    def _asked(self, bits: Sequence[Bit]) -> str:
+        """Ones where columns lie above borders, a column per bit."""
+        graph, features = self.graph, sorted({bit.feature for bit in bits})
+        borders = np.array([bit.border for bit in bits])
+        numbers = graph.concat([self._encoded(feature) for feature in features])
+        numbers = graph.columns(numbers, [features.index(bit.feature) for bit in bits])
+        above = graph.add(
+            "Greater", numbers, graph.constant(at_most(borders) if graph.dtype is np.float32 else borders)
+        )
+        strays = graph.add("And", graph.add("IsNaN", numbers), graph.constant([not bit.missing_below for bit in bits]))
+        return graph.add("Cast", graph.add("Or", above, strays), to=graph.float_type)
 
     def _labelled(self, value: str, keys: Sequence[Any], numbers: Sequence[float], default: float) -> str:
         attributes: dict[str, Any] = {"keys_strings" if isinstance(keys[0], str) else "keys_floats": list(keys)}

@@ -17,7 +17,8 @@ from tabkd.export.convert import add_converted
 from tabkd.export.graph import Graph
 from tabkd.export.steps import add_step
 from tabkd.export.table import Table
-from tabkd.export.trees import Trees, add_trees, linear, stack
+from tabkd.export.tree_nodes import add_trees
+from tabkd.export.trees import Trees, linear, stack
 from tabkd.families import BOOSTERS, averages_trees, family
 
 __all__ = ["Texts", "add_scores", "add_tree_scores", "read_trees", "scoring_trees"]
