@@ -202,7 +202,9 @@ class BlendedEstimator(BaseComposition):
         predictions = [member.chosen for member in honest]
         again, single = (chosen_again(judge, honest, folds, way) for way in (weigh, best_weights))
         self.gain_, self.gain_se_ = judge.compare(again, single)
-        if weigh is greedy_weights and self.gain_ <= 0:
+        if weigh is not greedy_weights:
+            self._warn_if_worse()
+        elif self.gain_ <= 0:
             weigh, again = best_weights, single
         self.weights_, self.score_ = weigh(judge, predictions, everyone), judge.score(again)
         mean = blended(predictions, self.weights_)
@@ -210,11 +212,13 @@ class BlendedEstimator(BaseComposition):
         self.student_predictions_ = mean.mean(axis=0)
         names = [name for name, _ in self.estimators]
         self.member_scores_ = dict(zip(names, map(judge.best_score, predictions), strict=True))
+
+    def _warn_if_worse(self) -> None:
         if self.gain_ < -self.gain_se_:
             warnings.warn(
                 f"With weights={self.weights!r} the blend scores {-self.gain_:.4g} (standard error "
                 f'{self.gain_se_:.2g}) below its best member. weights="auto" keeps the better one.',
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _weigh(self) -> Weigh:

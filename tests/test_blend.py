@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,10 @@ from tabkd.scoring import Honest, Judge
 from tabkd.selection import best_weights, chosen_again, greedy_weights
 from tabkd.targets import Targets, one_hot
 
-pytestmark = [pytest.mark.filterwarnings("ignore:With alpha"), pytest.mark.filterwarnings("ignore:With weights")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:With alpha"),
+    pytest.mark.filterwarnings(r"ignore:With weights=(\[|'equal')"),
+]
 
 LINEAR, TREE = LogisticRegression(), DecisionTreeClassifier(max_depth=3, random_state=0)
 MEMORISER = DecisionTreeClassifier(random_state=0)
@@ -126,6 +130,13 @@ def test_best_member_is_kept_where_the_others_know_nothing(numbers, two):
     assert model.weights_.tolist() == [0, 1]
     assert model.gain_ <= 0
     np.testing.assert_array_equal(model.predict_proba(numbers), model.estimators_[1][0].predict_proba(numbers))
+
+
+def test_a_blend_that_was_not_kept_is_no_reason_to_warn(numbers, two, monkeypatch):
+    monkeypatch.setattr(Judge, "compare", lambda *_: (-1.0, 0.1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert blend().fit(numbers, two).weights_.max() == 1
 
 
 def test_score_is_that_of_the_best_member_where_it_was_kept(numbers, two):
