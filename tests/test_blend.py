@@ -135,7 +135,7 @@ def test_best_member_is_kept_where_the_others_know_nothing(numbers, two):
 def test_a_blend_that_was_not_kept_is_no_reason_to_warn(numbers, two, monkeypatch):
     monkeypatch.setattr(Judge, "compare", lambda *_: (-1.0, 0.1))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", "With weights")
         assert blend().fit(numbers, two).weights_.max() == 1
 
 
