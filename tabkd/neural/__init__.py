@@ -1,0 +1,3 @@
+"""Transformers and other torch models as teachers and students."""
+
+__all__: list[str] = []
