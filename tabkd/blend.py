@@ -242,8 +242,8 @@ class BlendedEstimator(BaseComposition):
                 raise ValueError(f"Member {name!r} is {member!r}, but must be a DistilledEstimator.")
             if cross_fit_of(member) != "pairs":
                 raise ValueError(
-                    f"Member {name!r} has cross_fit={cross_fit_of(member)!r}, which gives no honest predictions to find "
-                    'weights on. Use cross_fit="pairs".'
+                    f"Member {name!r} has cross_fit={cross_fit_of(member)!r}, which gives no honest predictions to "
+                    'find weights on. Use cross_fit="pairs".'
                 )
             kinds.setdefault(str(get_tags(member).estimator_type), name)
         if len(kinds) > 1:

@@ -192,8 +192,8 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         settings = clone_estimator(estimator).set_params(**own)
         if cross_fit_of(settings) != "pairs":
             raise ValueError(
-                f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" has '
-                'not. Use "pairs".'
+                f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" '
+                'has not. Use "pairs".'
             )
         spec = settings.student_features
         if hasattr(spec, "get_support") and not is_fitted_selector(spec):

@@ -119,7 +119,7 @@ def encoding_for(estimator: Any) -> str:
 
 
 def reads_texts(estimator: Any) -> bool:
-    """Whether an estimator takes texts, one a row, rather than columns: a pipeline may, a neural network on texts does."""
+    """Whether an estimator takes texts, one a row, rather than columns: a pipeline may, a transformer does."""
     while is_search(estimator) or isinstance(estimator, FrozenEstimator):
         estimator = estimator.estimator
     tags = get_tags(estimator).input_tags

@@ -85,7 +85,7 @@ class Recipe:
     """
 
     #: What ``alpha="auto"`` chooses from.
-    alphas = ALPHAS
+    alphas: tuple[float, ...] = ALPHAS
 
     def __init__(self, settings: Any, rows: Rows, soft_targets: Any = None) -> None:
         check_settings(settings, rows.targets, given=soft_targets is not None)
@@ -135,8 +135,8 @@ class Recipe:
             return encoding_for(model)
         if not reads_texts(model):
             raise ValueError(
-                f"X holds texts, which {type(last_step(model)).__name__} does not read. Put it behind a TfidfVectorizer "
-                "in a Pipeline, or give a table."
+                f"X holds texts, which {type(last_step(model)).__name__} does not read. Put it behind a "
+                "TfidfVectorizer in a Pipeline, or give a table."
             )
         return "texts"
 

@@ -269,8 +269,8 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def _check(self) -> None:
         if cross_fit_of(self.estimator) != "pairs":
             raise ValueError(
-                f'A search needs an honest score, which an estimator with cross_fit="{cross_fit_of(self.estimator)}" has '
-                'not. Use "pairs".'
+                f'A search needs an honest score, which an estimator with cross_fit="{cross_fit_of(self.estimator)}" '
+                'has not. Use "pairs".'
             )
         unknown = [name for name in self.objectives if name not in ("score", *MEASURES)]
         if unknown or "score" not in self.objectives or len(set(self.objectives)) < len(self.objectives):

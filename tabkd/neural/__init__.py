@@ -21,6 +21,7 @@ _HOMES = {
     "TransformerClassifier": "text",
     "TransformerRegressor": "text",
     "progressive": "stages",
+    "shrink": "layers",
 }
 __all__ = sorted(_HOMES)
 

@@ -50,10 +50,13 @@ class Term(ABC):
         Fields of :class:`~tabkd.neural.outputs.Outputs` that it reads, of both sides.
     teacher : bool
         Whether it needs a teacher; if not, ``needs`` speaks of the student alone.
+    unit : {"rows", "labels", "tokens", "token_pairs", "batches"}
+        What the loss is a mean over: by how many of them a batch has, its loss counts among those of one step.
     """
 
     weight: float
     needs: frozenset[str] = frozenset()
+    unit: str = "batches"
 
     def __post_init__(self) -> None:
         check_number("weight", self.weight)
@@ -136,6 +139,7 @@ class StateTerm(LayerTerm):
     """A term on hidden states, with a projector where widths differ."""
 
     needs = frozenset({"hidden_states"})
+    unit = "tokens"
     project: Literal["auto"] | bool
 
     def __post_init__(self) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tabkd.neural.base import Term
 from tabkd.neural.outputs import Batch, Outputs, Shape
-from tabkd.neural.terms import HardLabels, SoftLabels, Term
+from tabkd.neural.terms import HardLabels, SoftLabels
 
 __all__ = ["Distiller", "outputs_of"]
 
@@ -42,13 +43,12 @@ def outputs_of(model: nn.Module, inputs: Any, needs: frozenset[str] = frozenset(
     if not isinstance(inputs, Mapping):
         return Outputs(_logits(model(inputs)))
     taken = signature(model.forward).parameters
-    asked = {f"output_{name}": True for name in ("hidden_states", "attentions") if name in needs}
+    inside = [name for name in ("hidden_states", "attentions") if name in needs]
+    asked = {f"output_{name}": True for name in inside}
     with ExitStack() as stack:
         kept = {name: stack.enter_context(_recorded(model, _RELATED[name])) for name in _RELATED if name in needs}
         answer = model(**{name: value for name, value in inputs.items() if name in taken}, **asked)
-    found = {
-        name: tuple(getattr(answer, name, None) or ()) for name in ("hidden_states", "attentions") if name in needs
-    }
+    found = {name: tuple(getattr(answer, name, None) or ()) for name in inside}
     return Outputs(_logits(answer), **found, **{name: tuple(values) for name, values in kept.items()})
 
 
@@ -82,7 +82,7 @@ class Distiller(nn.Module):
     terms : sequence of Term
     teacher : Module or None
         Runs on every batch, if a term looks inside it; soft targets that come with the batch serve otherwise.
-    projectors : mapping from Term to ModuleDict, optional
+    projectors : sequence of (Term, ModuleDict)
         Trained in an earlier stage; terms that occur again go on with them.
     """
 
@@ -95,7 +95,7 @@ class Distiller(nn.Module):
         terms: Sequence[Term],
         *,
         teacher: nn.Module | None = None,
-        projectors: Mapping[Term, nn.ModuleDict] | None = None,
+        projectors: Sequence[tuple[Term, nn.ModuleDict]] = (),
     ) -> None:
         super().__init__()
         self.student = student
@@ -106,22 +106,25 @@ class Distiller(nn.Module):
         if self.looks_inside and teacher is None:
             names = [type(term).__name__ for term in self.terms if term.needs - {"logits"}]
             raise ValueError(
-                f"{', '.join(names)} looks inside the teacher, but there is none to look into. Give a fitted transformer "
-                "as FrozenEstimator(teacher), or leave the term out."
+                f"{', '.join(names)} looks inside the teacher, but there is none to look into. Give a fitted "
+                "transformer as FrozenEstimator(teacher), or leave the term out."
             )
-        self.projectors = nn.ModuleList(self._projectors(projectors or {}))
+        self.projectors = nn.ModuleList(self._projectors(projectors))
         self.values: dict[str, Tensor] = {}
 
-    def _projectors(self, known: Mapping[Term, nn.ModuleDict]) -> list[nn.ModuleDict]:
+    def _projectors(self, known: Sequence[tuple[Term, nn.ModuleDict]]) -> list[nn.ModuleDict]:
         if not self.looks_inside:
             return [nn.ModuleDict() for _ in self.terms]
         shapes = [Shape.of(model.config) for model in (self.student, self._teacher[0])]  # type: ignore[union-attr]
-        return [known[term] if term in known else term.projectors(*shapes) for term in self.terms]
+        return [
+            next((trained for before, trained in known if before == term), None) or term.projectors(*shapes)
+            for term in self.terms
+        ]
 
     @property
-    def projectors_of(self) -> dict[Term, nn.ModuleDict]:
-        """Projectors by the term that they belong to."""
-        return dict(zip(self.terms, self.projectors, strict=True))  # type: ignore[arg-type]
+    def projectors_of(self) -> list[tuple[Term, nn.ModuleDict]]:
+        """Each term with its projectors."""
+        return list(zip(self.terms, self.projectors, strict=True))  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -158,7 +161,7 @@ class Distiller(nn.Module):
         student = outputs_of(self.student, inputs, self.needs)
         teacher = self._taught(inputs, log_soft)
         total = student.logits.new_zeros(())  # type: ignore[union-attr]
-        for term, projectors in zip(self.terms, self.projectors, strict=True):
+        for term, projectors in self.projectors_of:
             value = term(student, teacher, batch, projectors) * (shares or {}).get(term.unit, 1.0)
             self.values[type(term).__name__] = value.detach()
             total = total + term.weight * value

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
+from transformers import PreTrainedModel
 
+from tabkd.neural.layers import check_vocabulary
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.teachers import log_soft_targets, module_of
@@ -181,11 +184,9 @@ class NeuralEstimator(BaseEstimator):
 
     def _looked_into(self, teacher: Any, reader: Any) -> nn.Module | None:
         """The teacher's module, if it reads what the student reads."""
-        own = getattr(_unfrozen(teacher), "reader_", None)
-        if hasattr(own, "tokenizer") and hasattr(reader, "tokenizer"):
-            from tabkd.neural.layers import check_vocabulary
-
-            check_vocabulary(reader.tokenizer, own.tokenizer)
+        own = getattr(getattr(_unfrozen(teacher), "reader_", None), "tokenizer", None)
+        if own is not None and hasattr(reader, "tokenizer"):
+            check_vocabulary(reader.tokenizer, own)
         return module_of(teacher)
 
     def _folder(self, stack: ExitStack, lesson: Lesson, stages: Sequence[Stage], seed: int) -> Path:
@@ -243,6 +244,12 @@ class NeuralEstimator(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _Packed.of(value) for name, value in super().__getstate__().items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({name: v.model() if isinstance(v, _Packed) else v for name, v in state.items()})
 
 
 class NeuralClassifierMixin:
@@ -305,8 +312,8 @@ class NeuralClassifierMixin:
         soft, classes = np.asarray(soft, dtype=np.float64), self._classes(y)
         if soft.shape != (len(y), len(classes)):
             raise ValueError(
-                f"soft_targets has shape {soft.shape}, but must have {(len(y), len(classes))}: the labels of these rows "
-                f"are {classes.tolist()}."
+                f"soft_targets has shape {soft.shape}, but must have {(len(y), len(classes))}: the labels of these "
+                f"rows are {classes.tolist()}."
             )
         return np.log(np.maximum(soft, np.finfo(np.float32).tiny)).astype(np.float32)
 
@@ -382,6 +389,26 @@ class NeuralRegressorMixin:
         return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True)
+class _Packed:
+    """A transformer as plain data: once it has run, hooks hang on it that cannot be pickled."""
+
+    kind: type
+    config: Any
+    state: dict[str, Any]
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """The same, packed if it is a transformer."""
+        return cls(type(value), value.config, value.state_dict()) if isinstance(value, PreTrainedModel) else value
+
+    def model(self) -> Any:
+        """The model again, ready to predict."""
+        model = self.kind(self.config)
+        model.load_state_dict(self.state)
+        return model.eval()
+
+
 class _Answers(BaseEstimator):
     """Hands stored answers to a scorer; ``X`` are row numbers."""
 
@@ -421,14 +448,14 @@ def _inside(stages: Sequence[Stage]) -> frozenset[str]:
 class _eager:
     """Attention that gives its maps while a term wants them; the model is left as it was."""
 
-    def __init__(self, model: nn.Module | None, needs: frozenset[str]) -> None:
+    def __init__(self, model: Any, needs: frozenset[str]) -> None:
         self.model = model if "attentions" in needs and hasattr(model, "set_attn_implementation") else None
 
     def __enter__(self) -> None:
         if self.model is not None:
             self.before = self.model.config._attn_implementation
-            self.model.set_attn_implementation("eager")  # type: ignore[operator]
+            self.model.set_attn_implementation("eager")
 
     def __exit__(self, *error: Any) -> None:
         if self.model is not None:
-            self.model.set_attn_implementation(self.before)  # type: ignore[operator]
+            self.model.set_attn_implementation(self.before)

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
+def masked_mean(values: Tensor, valid: Tensor | None, weight: Tensor | None = None) -> Tensor:
     """Mean over valid entries; where there are none, a 0 that still belongs to the graph.
 
     Parameters
@@ -32,6 +32,8 @@ def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
     values : Tensor
     valid : Tensor or None
         Broadcasts to ``values``. None: all are.
+    weight : Tensor or None, default=None
+        Of the shape of ``values``; 0 or more.
 
     Returns
     -------
@@ -46,9 +48,13 @@ def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
     tensor(2.)
     """
     if valid is None:
-        return values.sum() / max(values.numel(), 1)
+        valid = torch.ones_like(values, dtype=torch.bool)
     valid = valid.bool().expand_as(values)
-    return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)
+    if weight is None:
+        return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)
+    weight = weight * valid
+    total = weight.sum()
+    return (torch.where(valid, values, 0.0) * weight).sum() / torch.where(total > 0, total, 1.0)
 
 
 def check_same_shape(student: Tensor, teacher: Tensor) -> None:
@@ -70,7 +76,7 @@ def check_same_shape(student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def soft_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+def soft_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0, weight: Tensor | None = None) -> Tensor:
     r"""Kullback-Leibler divergence of softened predictions, times the temperature squared.
 
     :math:`T^2 \, \mathrm{mean}_i \sum_c p_{ic} \log(p_{ic} / q_{ic})` with :math:`p = softmax(t / T)` and
@@ -83,6 +89,7 @@ def soft_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tenso
     teacher : Tensor of shape (batch, classes)
         Logits or log-probabilities; ``-inf`` is a probability of 0.
     temperature : float, default=1.0
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -103,10 +110,10 @@ def soft_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tenso
     check_same_shape(student, teacher)
     expected = F.softmax(teacher / temperature, dim=-1)
     divergence = F.kl_div(F.log_softmax(student / temperature, dim=-1), expected, reduction="none").sum(-1)
-    return temperature**2 * masked_mean(divergence, None)
+    return temperature**2 * masked_mean(divergence, None, weight)
 
 
-def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(student: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Cross-entropy on the rows that have a label.
 
     :math:`\mathrm{mean}_i -\log q_{i y_i}` with :math:`q = softmax(s)`.
@@ -117,6 +124,7 @@ def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
         Logits.
     labels : Tensor of int64 of shape (batch,)
         Class numbers; -100 where a row has none.
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -130,10 +138,11 @@ def cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
     >>> cross_entropy(torch.tensor([[0.0, 0.0], [9.0, 0.0]]), torch.tensor([1, -100]))
     tensor(0.6931)
     """
-    return masked_mean(F.cross_entropy(student, labels, ignore_index=-100, reduction="none"), labels != -100)
+    losses = F.cross_entropy(student, labels, ignore_index=-100, reduction="none")
+    return masked_mean(losses, labels != -100, weight)
 
 
-def squared_error(student: Tensor, target: Tensor) -> Tensor:
+def squared_error(student: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""Squared error on the rows that have a target: :math:`\mathrm{mean}_i (s_i - y_i)^2`.
 
     Parameters
@@ -141,6 +150,7 @@ def squared_error(student: Tensor, target: Tensor) -> Tensor:
     student : Tensor of shape (batch,)
     target : Tensor of shape (batch,)
         NaN where a row has none.
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -157,7 +167,7 @@ def squared_error(student: Tensor, target: Tensor) -> Tensor:
     check_same_shape(student, target)
     known = ~target.isnan()
     # Filled before the difference: the gradient of a NaN that is masked afterwards is NaN.
-    return masked_mean((student - target.nan_to_num()).square(), known)
+    return masked_mean((student - target.nan_to_num()).square(), known, weight)
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:

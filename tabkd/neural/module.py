@@ -73,7 +73,7 @@ class _Module(NeuralEstimator):
         return tags
 
 
-class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):  # type: ignore[misc]
+class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):
     """Any ``torch.nn.Module`` that answers a batch of rows with logits, as a classifier.
 
     Parameters
@@ -107,5 +107,5 @@ class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):  # type
     """
 
 
-class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):  # type: ignore[misc]
+class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):
     """Any ``torch.nn.Module`` that answers a batch of rows with values (see :class:`ModuleClassifier`)."""

@@ -67,11 +67,19 @@ class Batch:
     mask : Tensor of shape (batch, length) or None
         1 or True for valid tokens, 0 or False for padding. None: every token is valid, or there are none.
     labels : Tensor of shape (batch,) or None
-        int64 with -100 where a row has no label; for regression floats with NaN.
+        int64 with -100 where a row has no label; for regression floats with NaN, also of shape (batch, outputs).
+    weight : Tensor of shape (batch,) or None
+        Of the rows, for terms that are means over rows.
     """
 
     mask: Tensor | None = None
     labels: Tensor | None = None
+    weight: Tensor | None = None
+
+    @property
+    def of_values(self) -> bool:
+        """Whether the labels are the values of a regression."""
+        return self.labels is not None and self.labels.is_floating_point()
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from tabkd.neural.base import Term
 from tabkd.neural.stages import Stage, progressive
-from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels, Term
+from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels
 
 __all__ = ["RECIPES", "stages_of"]
 
@@ -85,7 +86,7 @@ def _recipe(name: str, two: list[Term], epochs: float, student: nn.Module, teach
     if name == "minilm":
         return [Stage([Relations()], epochs), Stage(two, epochs)]
     if name == "tinybert":
-        inside = [Embedding(), Hidden("uniform"), Attention("uniform", loss="mse")]
+        inside = [Embedding(), Hidden("uniform"), Attention("uniform", loss="mse", heads="auto")]
         return [Stage(inside, epochs), Stage(two, epochs)]
     counts = [getattr(getattr(model, "config", None), "num_hidden_layers", None) for model in (student, teacher)]
     if None in counts:

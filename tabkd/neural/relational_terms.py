@@ -51,6 +51,7 @@ class Relations(LayerTerm):
     heads: int | None = None
     layers: Layers = "last"
     weight: float = 1.0
+    unit = "tokens"
     _lowest = 1
 
     def __post_init__(self) -> None:

@@ -45,6 +45,12 @@ def _logits(outputs: Outputs) -> Tensor:
     return outputs.logits
 
 
+def _values_error(student: Tensor, values: Tensor, batch: Batch) -> Tensor:
+    """Squared error of a regression of one output or several."""
+    weight = None if batch.weight is None else batch.weight.repeat_interleave(student.shape[-1])
+    return squared_error(student.flatten(), values.flatten(), weight)
+
+
 @dataclass(frozen=True)
 class SoftLabels(Term):
     """Divergence from the teacher's softened predictions, times the temperature squared.
@@ -69,6 +75,7 @@ class SoftLabels(Term):
     temperature: float = 1.0
     weight: float = 1.0
     needs = frozenset({"logits"})
+    unit = "rows"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,9 +83,9 @@ class SoftLabels(Term):
 
     def _loss(self, student: Outputs, teacher: Outputs, batch: Batch, projectors: nn.ModuleDict) -> Tensor:
         ours, theirs = _logits(student), _logits(teacher)
-        if ours.shape[-1] == 1:
-            return squared_error(ours[:, 0], theirs.squeeze(-1))
-        return soft_kl(ours, theirs, self.temperature)
+        if ours.shape[-1] == 1 or batch.of_values:
+            return _values_error(ours, theirs, batch)
+        return soft_kl(ours, theirs, self.temperature, batch.weight)
 
 
 @dataclass(frozen=True)
@@ -115,15 +122,20 @@ class HardLabels(Term):
         """Whether the teacher gives the labels."""
         return self.source == "teacher"
 
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        """The teacher labels every row."""
+        return "rows" if self.teacher else "labels"
+
     def _loss(self, student: Outputs, teacher: Outputs, batch: Batch, projectors: nn.ModuleDict) -> Tensor:
         ours = _logits(student)
-        regression = ours.shape[-1] == 1
+        regression = ours.shape[-1] == 1 or batch.of_values
         labels = batch.labels
         if self.teacher:
-            labels = _logits(teacher).squeeze(-1) if regression else _logits(teacher).argmax(-1)
+            labels = _logits(teacher) if regression else _logits(teacher).argmax(-1)
         if labels is None:
             raise ValueError('HardLabels needs labels, and the batch has none. Try HardLabels(source="teacher").')
-        return squared_error(ours[:, 0], labels) if regression else cross_entropy(ours, labels)
+        return _values_error(ours, labels, batch) if regression else cross_entropy(ours, labels, batch.weight)
 
 
 @dataclass(frozen=True)
@@ -260,6 +272,11 @@ class Attention(LayerTerm):
     weight: float = 1.0
     needs = frozenset({"attentions"})
     _lowest = 1
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        """Divergences are means over queries, squares over pairs."""
+        return "tokens" if self.loss == "kl" else "token_pairs"
 
     def __post_init__(self) -> None:
         super().__post_init__()

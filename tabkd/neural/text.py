@@ -65,7 +65,7 @@ class _Transformer(NeuralEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _reader(self, model: nn.Module) -> TextReader:
+    def _reader(self, model: Any) -> TextReader:
         tokenizer = self.tokenizer
         if tokenizer is None:
             if not isinstance(self.model, str | Path):
@@ -95,7 +95,7 @@ class _Transformer(NeuralEstimator):
         self._name_labels(model)
         return model
 
-    def _name_labels(self, model: nn.Module) -> None:
+    def _name_labels(self, model: Any) -> None:
         """Nothing to name in a regression."""
 
     def _task(self) -> str:
@@ -184,7 +184,7 @@ _PARAMETERS = """
 """
 
 
-class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer):  # type: ignore[misc]
+class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer):
     """A transformer that classifies texts: as a teacher, as a student, or by itself.
 
     {parameters}    classes_ : ndarray of shape (n_classes,)
@@ -202,7 +202,7 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     >>> from transformers import BertConfig, BertTokenizerFast
     >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
     >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
-    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     >>> texts, labels = ["good film", "bad film"] * 20, ["yes", "no"] * 20
     >>> model = TransformerClassifier(tiny, tokenizer=tokenizer, epochs=3, learning_rate=0.01, random_state=0)
     >>> model.fit(texts, labels).predict(["bad", "good"]).tolist()
@@ -212,7 +212,7 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     def _task(self) -> str:
         return "single_label_classification"
 
-    def _name_labels(self, model: nn.Module) -> None:
+    def _name_labels(self, model: Any) -> None:
         names = [str(label) for label in self.classes_.tolist()] if hasattr(self, "classes_") else None
         known = {int(i): str(name) for i, name in (model.config.id2label or {}).items()}
         if names is None or len(known) != len(names):
@@ -227,7 +227,7 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
         model.config.label2id = {name: i for i, name in enumerate(names)}
 
 
-class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):  # type: ignore[misc]
+class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
     """A transformer that gives texts a number, or several: as a teacher, as a student, or by itself.
 
     {parameters}
@@ -238,7 +238,7 @@ class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer): 
     >>> from transformers import BertConfig, BertTokenizerFast
     >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
     >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
-    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     >>> model = TransformerRegressor(tiny, tokenizer=tokenizer, epochs=3, learning_rate=0.01, random_state=0)
     >>> model.fit(["good film", "bad film"] * 20, [5.0, 1.0] * 20).predict(["good film"]).shape
     (1,)
@@ -274,7 +274,7 @@ def _config(config: Any, n_outputs: int, task: str) -> Any:
     return config
 
 
-def _with_head(given: nn.Module, n_outputs: int, task: str) -> nn.Module:
+def _with_head(given: Any, n_outputs: int, task: str) -> nn.Module:
     """A copy of a model; with a new head if its own is of another kind or width."""
     config = given.config
     if "ForSequenceClassification" in type(given).__name__ and config.num_labels == n_outputs:

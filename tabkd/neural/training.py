@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from tabkd.neural.distiller import Distiller
@@ -100,7 +100,7 @@ def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
     weight = torch.ones(len(first), device=first.device) if weight is None else weight
     counts = {"rows": float(weight.sum()), "labels": 0.0}
     if labels is not None:
-        labelled = ~torch.isnan(labels) if labels.is_floating_point() else labels >= 0
+        labelled = ~labels.isnan().any(dim=-1) if labels.is_floating_point() else labels >= 0
         counts["labels"] = float((weight * labelled).sum())
     if mask is not None:
         lengths = mask.sum(dim=1).double()
@@ -198,11 +198,11 @@ def train(
         Every evaluation: stage, epoch and scores.
     """
     history: list[dict[str, Any]] = []
-    projectors: dict[Any, nn.ModuleDict] = {}
+    projectors: list[tuple[Any, nn.ModuleDict]] = []
     for number, stage in enumerate(stages):
         folder = plan.folder / f"stage-{number}"
         distiller = Distiller(student, stage.objective, teacher=teacher, projectors=projectors)
-        projectors |= distiller.projectors_of
+        projectors += distiller.projectors_of
         if (folder / _STATE).exists():
             distiller.load_state_dict(torch.load(folder / _STATE, weights_only=True))
             history += json.loads((folder / "history.json").read_text(encoding="utf-8"))
@@ -238,22 +238,28 @@ def _train_stage(
     callbacks: list[TrainerCallback] = [history]
     if plan.verbose:
         callbacks.append(_Progress(distiller, title))
-    arguments = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
+    arguments: dict[str, Any] = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
     if stage.learning_rate is not None:
         arguments["learning_rate"] = stage.learning_rate
     if watched is not None:
-        best = {"load_best_model_at_end": True, "metric_for_best_model": plan.metric, "greater_is_better": True}
-        steps = {"eval_strategy": "epoch", "save_strategy": "epoch"}
-        arguments = steps | best | arguments
+        arguments = {
+            "eval_strategy": "epoch",
+            **arguments,
+            "save_strategy": arguments.get("eval_strategy", "epoch"),
+            "load_best_model_at_end": True,
+            "metric_for_best_model": plan.metric,
+            "greater_is_better": True,
+        }
     trainer = _Trainer(
         model=distiller,
         args=TrainingArguments(**arguments),
         train_dataset=lesson,
         eval_dataset=watched,
         data_collator=collator(plan.collated),
-        compute_metrics=lambda found: plan.score(found.predictions, found.label_ids),
+        compute_metrics=lambda found: plan.score(np.asarray(found.predictions), np.asarray(found.label_ids)),
         callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(folder)) if folder.exists() else None
     if last is not None:
         logger.info("%s goes on from %s", title, last)
@@ -264,7 +270,7 @@ def _train_stage(
 @contextmanager
 def seeded_globals(seed: int) -> Iterator[None]:
     """Seed the global generators that models draw from, and put them back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng():
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002

@@ -1,0 +1,1 @@
+def check_vocabulary(a,b): pass
