@@ -288,8 +288,9 @@ def test_equal_rows_give_finite_gradients_of_ordinary_size(function):
 
 
 @pytest.mark.parametrize("function", [relations.relational_angles, relations.relational_distances])
-def test_relations_between_rows_work_in_half_precision(function):
-    s, t = random(ROWS, 4).bfloat16().requires_grad_(), random(ROWS, 9, seed=1).bfloat16()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_relations_between_rows_work_in_half_precision(function, dtype):
+    s, t = random(ROWS, 4).to(dtype).requires_grad_(), random(ROWS, 9, seed=1).to(dtype)
     function(s, t).backward()
     assert s.grad.isfinite().all()
 
@@ -379,6 +380,28 @@ def test_one_row_has_no_relations(term, ids):
     loss = term(*(outputs_of(m, ids[:1], MASK[:1]) for m in (student, teacher)), Batch(MASK[:1]), NONE)
     loss.backward()
     assert loss.item() == 0
+
+
+@pytest.mark.parametrize("term", [Hidden(), Hidden(loss="cosine"), Distances(), Angles()], ids=repr)
+def test_states_of_arrays_are_like_those_of_one_token(term):
+    states = [(random(ROWS, 6, seed=seed),) * 3 for seed in (0, 1)]
+    tokens = [tuple(state[:, None] for state in side) for side in states]
+    plain, tokened = (
+        term(Outputs(None, sides[0]), Outputs(None, sides[1]), Batch(), NONE).item() for sides in (states, tokens)
+    )
+    assert plain == pytest.approx(tokened, rel=1e-12)
+
+
+@by_name(ALL)
+def test_mask_may_be_of_ones_and_zeros(term, ids, labels):
+    said = outputs_of(make_model("bert"), ids, MASK), outputs_of(make_model("bert", layers=4), ids, MASK)
+    assert term(*said, Batch(MASK.long(), labels), NONE) == term(*said, Batch(MASK, labels), NONE)
+
+
+@pytest.mark.parametrize("term", [SoftLabels(), HardLabels(source="teacher")])
+def test_numbers_of_classes_that_differ_are_refused(term):
+    with pytest.raises(ValueError, match=r"got \(5, 2\) and \(5, 3\)\. .*classes must be alike"):
+        term(Outputs(random(ROWS, 2)), Outputs(random(ROWS, 3)), Batch(), NONE)
 
 
 def test_rows_all_unlabelled_give_zero_for_a_class_and_for_a_number():

@@ -66,7 +66,7 @@ def check_same_shape(student: Tensor, teacher: Tensor) -> None:
     if student.shape != teacher.shape:
         raise ValueError(
             f"student and teacher must give tensors of one shape, got {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}. Give both the same rows and tokens, and project where widths differ."
+            f"{tuple(teacher.shape)}. Give both the same rows and tokens; classes must be alike, widths projected."
         )
 
 
@@ -138,8 +138,8 @@ def squared_error(student: Tensor, target: Tensor) -> Tensor:
 
     Parameters
     ----------
-    student : Tensor of shape (batch,)
-    target : Tensor of shape (batch,)
+    student : Tensor of shape (batch,) or (batch, 1)
+    target : Tensor of the same shape
         NaN where a row has none.
 
     Returns

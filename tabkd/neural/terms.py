@@ -16,6 +16,7 @@ from tabkd.neural.functions import (
     activation_boundary,
     attention_kl,
     attention_mse,
+    check_same_shape,
     cross_entropy,
     hidden_cosine,
     hidden_mse,
@@ -77,7 +78,7 @@ class SoftLabels(Term):
     def _loss(self, student: Outputs, teacher: Outputs, batch: Batch, projectors: nn.ModuleDict) -> Tensor:
         ours, theirs = _logits(student), _logits(teacher)
         if ours.shape[-1] == 1:
-            return squared_error(ours[:, 0], theirs.squeeze(-1))
+            return squared_error(ours, theirs)
         return soft_kl(ours, theirs, self.temperature)
 
 
@@ -120,7 +121,9 @@ class HardLabels(Term):
         regression = ours.shape[-1] == 1
         labels = batch.labels
         if self.teacher:
-            labels = _logits(teacher).squeeze(-1) if regression else _logits(teacher).argmax(-1)
+            theirs = _logits(teacher)
+            check_same_shape(ours, theirs)
+            labels = theirs[:, 0] if regression else theirs.argmax(-1)
         if labels is None:
             raise ValueError('HardLabels needs labels, and the batch has none. Try HardLabels(source="teacher").')
         return squared_error(ours[:, 0], labels) if regression else cross_entropy(ours, labels)
