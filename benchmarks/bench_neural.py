@@ -1,7 +1,7 @@
 """What does a small transformer gain from a large one, and what does it cost?
 
 quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 and 2 of its layers, each with and without
-    the teacher, also where only 500 rows have labels (the teacher, too, knows those 500 alone, or all). English reviews, test set.
+    the teacher, also where 500 rows have labels (the teacher knows those 500 alone, or all). English reviews, test set.
 inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
 korean: comments, with a small tokenizer trained on them; everything from random weights.
 speed: a step with the teacher's answers cached against the same step with the teacher run, and against TextBrewer.

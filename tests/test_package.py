@@ -29,8 +29,9 @@ LAYERS = [
     {"tabkd.students"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
-    {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph"},
+    {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph", "tabkd.export.lookups"},
     {"tabkd.selection", "tabkd.export.trees", "tabkd.export.table"},
+    {"tabkd.export.tree_nodes"},
     {"tabkd.export.categories", "tabkd.export.compare"},
     {
         *(f"tabkd.export.from_{library}" for library in ("catboost", "lightgbm", "sklearn", "xgboost")),
@@ -43,15 +44,27 @@ LAYERS = [
     {"tabkd.export.mobile", "tabkd.export.c_program", "tabkd.export.kotlin_program"},
     {"tabkd.export"},
     {"tabkd.recipe"},
+    {"tabkd.holdout"},
     {"tabkd.estimator", "tabkd.studies", "tabkd.elimination"},
     {"tabkd.spaces", "tabkd.trials", "tabkd.budget", "tabkd.blend"},
     {"tabkd.stages"},
     {"tabkd.search"},
     {"tabkd.evaluate"},
+    # The neural part stands on soft targets alone; estimators know it by its tags.
+    {"tabkd.neural", "tabkd.neural.outputs", "tabkd.neural.maps", "tabkd.neural.functions"},
+    {"tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"},
+    {"tabkd.neural.relational_terms"},
+    {"tabkd.neural.terms"},
+    {"tabkd.neural.stages", "tabkd.neural.distiller"},
+    {"tabkd.neural.recipes", "tabkd.neural.training"},
+    {"tabkd.neural.teachers"},
+    {"tabkd.neural.estimator"},
+    {"tabkd.neural.text", "tabkd.neural.module"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 SEARCH = {"tabkd.search", "tabkd.spaces", "tabkd.stages", "tabkd.studies"}
-OPTIONAL = {"torch", "optuna", "onnx", "catboost", "lightgbm", "xgboost", "polars", "pyarrow", "matplotlib", "dask"}
+NEURAL = {"torch", "transformers"}
+OPTIONAL = NEURAL | {"optuna", "onnx", "catboost", "lightgbm", "xgboost", "polars", "pyarrow", "matplotlib", "dask"}
 
 
 def top_level(tree):
@@ -97,8 +110,15 @@ def test_optional_packages_are_imported_where_they_are_used(name):
     statements = [
         node for node in top_level(TREES[name]) if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Expr)
     ]
-    allowed = {"optuna"} if name in SEARCH else set()  # what they are made of, and nobody imports them but a search
+    # What they are made of, and nobody imports them but a search, or who asks for a transformer.
+    allowed = {"optuna"} if name in SEARCH else NEURAL if name.startswith("tabkd.neural.") else set()
     assert not {module.partition(".")[0] for module in imported(statements)} & (OPTIONAL - allowed)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("tabkd.neural.")])
+def test_neural_modules_build_on_targets_alone(name):
+    own = {module for module in own_imports(name) if not module.startswith("tabkd.neural")}
+    assert own <= {"tabkd._compat", "tabkd.targets"}
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n not in SEARCH and not n.startswith("tabkd.cli")])

@@ -72,7 +72,7 @@ def check_same_shape(student: Tensor, teacher: Tensor) -> None:
     if student.shape != teacher.shape:
         raise ValueError(
             f"student and teacher must give tensors of one shape, got {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}. Give both the same rows and tokens, and project where widths differ."
+            f"{tuple(teacher.shape)}. Give both the same rows and tokens; classes must be alike, widths projected."
         )
 
 
@@ -147,8 +147,8 @@ def squared_error(student: Tensor, target: Tensor, weight: Tensor | None = None)
 
     Parameters
     ----------
-    student : Tensor of shape (batch,)
-    target : Tensor of shape (batch,)
+    student : Tensor of shape (batch,) or (batch, 1)
+    target : Tensor of the same shape
         NaN where a row has none.
     weight : Tensor of shape (batch,) or None, default=None
 

@@ -1,1 +1,2 @@
-def check_vocabulary(a,b): pass
+def check_vocabulary(a, b):
+    pass

@@ -16,6 +16,7 @@ from tabkd.neural.functions import (
     activation_boundary,
     attention_kl,
     attention_mse,
+    check_same_shape,
     cross_entropy,
     hidden_cosine,
     hidden_mse,
@@ -132,7 +133,9 @@ class HardLabels(Term):
         regression = ours.shape[-1] == 1 or batch.of_values
         labels = batch.labels
         if self.teacher:
-            labels = _logits(teacher) if regression else _logits(teacher).argmax(-1)
+            theirs = _logits(teacher)
+            check_same_shape(ours, theirs)
+            labels = theirs if regression else theirs.argmax(-1)
         if labels is None:
             raise ValueError('HardLabels needs labels, and the batch has none. Try HardLabels(source="teacher").')
         return _values_error(ours, labels, batch) if regression else cross_entropy(ours, labels, batch.weight)

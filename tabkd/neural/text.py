@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging
 
 from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
 from tabkd.neural.reading import TextReader
@@ -80,9 +83,10 @@ class _Transformer(NeuralEstimator):
         """A model of its own to train, with a head of the right width."""
         given, task = self.model, self._task()
         if isinstance(given, str | Path):
-            model = AutoModelForSequenceClassification.from_pretrained(
-                _found(given), num_labels=n_outputs, problem_type=task, ignore_mismatched_sizes=True
-            )
+            with _without_advice():
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    _found(given), num_labels=n_outputs, problem_type=task, ignore_mismatched_sizes=True
+                )
         elif isinstance(given, PreTrainedConfig):
             model = AutoModelForSequenceClassification.from_config(_config(given, n_outputs, task))
         elif isinstance(given, nn.Module) and hasattr(given, "config"):
@@ -252,6 +256,17 @@ for _class, _metrics in (
     _class.__doc__ = (_class.__doc__ or "").replace(
         "{parameters}", _PARAMETERS.replace("{metrics}", _metrics).strip() + "\n"
     )
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """A new head has to be trained, and is: nobody needs to be told."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _found(path: str | Path) -> str:

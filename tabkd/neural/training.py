@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from tabkd.neural.distiller import Distiller
+from tabkd.neural.distiller import Distiller, outputs_of
 from tabkd.neural.stages import Stage
 
 __all__ = ["Lesson", "seeded_globals", "train"]
@@ -286,8 +286,6 @@ def predicted(
     model: nn.Module, lesson: Lesson, reader: Any, batch_size: int, device: str
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Rows and their logits, batch after batch, rows of like length together."""
-    from tabkd.neural.distiller import outputs_of
-
     order = np.argsort([reader.size(row) for row in lesson.encoded], kind="stable")
     was_training = model.training
     model.to(device).eval()
