@@ -19,7 +19,7 @@ from tabkd.columns import has_names
 from tabkd.crossfit import Folds, make_folds
 from tabkd.estimator import DistilledEstimator
 from tabkd.models import FittedModel, labels_of
-from tabkd.recipe import Recipe
+from tabkd.recipe import Recipe, cross_fit_of
 from tabkd.rows import Rows, begin_fit, named_like_fit, read_rows, read_seed
 from tabkd.scoring import Honest, Judge, check_threshold, score_of
 from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_weights, mean_of
@@ -241,9 +241,9 @@ class BlendedEstimator(BaseComposition):
         for name, member in self.estimators:
             if not isinstance(member, DistilledEstimator):
                 raise ValueError(f"Member {name!r} is {member!r}, but must be a DistilledEstimator.")
-            if member.cross_fit != "pairs":
+            if cross_fit_of(member) != "pairs":
                 raise ValueError(
-                    f"Member {name!r} has cross_fit={member.cross_fit!r}, which gives no honest predictions to find "
+                    f"Member {name!r} has cross_fit={cross_fit_of(member)!r}, which gives no honest predictions to find "
                     'weights on. Use cross_fit="pairs".'
                 )
             kinds.setdefault(str(get_tags(member).estimator_type), name)

@@ -17,7 +17,7 @@ from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor
 from tabkd.columns import column_positions
 from tabkd.elimination import Budget, ColumnSet, Elimination
 from tabkd.estimator import DistilledEstimator
-from tabkd.recipe import Recipe
+from tabkd.recipe import Recipe, cross_fit_of
 from tabkd.rows import read_rows
 from tabkd.scoring import Judge
 
@@ -190,9 +190,10 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         if not isinstance(estimator, DistilledEstimator):
             return DistilledEstimator(estimator, estimator, alpha=1.0, **own)
         settings = clone_estimator(estimator).set_params(**own)
-        if settings.cross_fit != "pairs":
+        if cross_fit_of(settings) != "pairs":
             raise ValueError(
-                'Columns are chosen by an honest score, which an estimator with cross_fit="folds" has not. Use "pairs".'
+                f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" has '
+                'not. Use "pairs".'
             )
         spec = settings.student_features
         if hasattr(spec, "get_support") and not is_fitted_selector(spec):

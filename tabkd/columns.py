@@ -16,6 +16,8 @@ depends on its *encoding*:
     As ``"ordinal"``, but category columns are pandas categoricals (for XGBoost's ``enable_categorical``).
 ``"table"``
     The table as it is, floating-point columns cast to float32 (pipelines encode for themselves).
+``"texts"``
+    One-dimensional texts as they are.
 ``"raw"``
     The table untouched (for a model that was fitted elsewhere).
 
@@ -39,15 +41,15 @@ from tabkd._compat import column_indices, optional_import, take_rows
 #: What :func:`as_table` returns: a pandas frame or a NumPy array.
 Table = Any
 
-__all__ = ["Column", "ColumnEncoder", "as_table", "column_positions"]
+__all__ = ["Column", "ColumnEncoder", "as_table", "column_positions", "is_texts"]
 
 UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
-ENCODINGS = ("ordinal", "onehot", "catboost", "category", "table", "raw")
+ENCODINGS = ("ordinal", "onehot", "catboost", "category", "table", "texts", "raw")
 _EXACT_INTEGERS = 2**24
 
 
 def as_table(X: Any) -> Table:
-    """Read a table: a pandas frame with unique names, or a numeric 2-D array.
+    """Read a table: a pandas frame with unique names, or a numeric 2-D array; texts become a table of one column.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def as_table(X: Any) -> Table:
         X = X.to_pandas()
     if issparse(X):
         raise TypeError("Sparse data was passed for X, but dense data is required. Use X.toarray().")
+    if is_texts(X):
+        X = pd.DataFrame(np.asarray(X, dtype=object).reshape(-1, 1))
     if not isinstance(X, pd.DataFrame):
         X = np.asarray(X)
         if X.ndim != 2:
@@ -91,6 +95,13 @@ def as_table(X: Any) -> Table:
         twice = X.columns[X.columns.duplicated()].unique().tolist()
         raise ValueError(f"Column names must be unique, but {twice} occur more than once. Rename or drop them.")
     return X
+
+
+def is_texts(X: Any) -> bool:
+    """Whether these are texts, one a row, and no table."""
+    if not isinstance(X, list | tuple | pd.Series | np.ndarray) or len(X) == 0 or np.ndim(X) != 1:
+        return False
+    return isinstance(X[0] if not isinstance(X, pd.Series) else X.iloc[0], str)
 
 
 def column_positions(X: Table, spec: Any, what: str) -> list[int]:
@@ -329,7 +340,7 @@ class ColumnEncoder:
         """
         if encoding != "raw" and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
             frame = pd.DataFrame(X)
-            read = Column.read_any if encoding == "table" else Column.read
+            read = Column.read_any if encoding in ("table", "texts") else Column.read
             columns = tuple(read(frame.columns[p], frame.iloc[:, p]) for p in positions)
         else:
             names = X.columns if isinstance(X, pd.DataFrame) else range(X.shape[1])
@@ -414,6 +425,8 @@ class ColumnEncoder:
         X = self.pick(X)
         if self.encoding == "raw":
             return X
+        if self.encoding == "texts":
+            return X.iloc[:, 0].to_numpy(dtype=object)
         if self.encoding == "table":
             return _floats_to_float32(X, [column.name for column in self.columns if column.kind == "integer"])
         if not isinstance(X, pd.DataFrame):

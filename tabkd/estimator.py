@@ -15,8 +15,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
+from tabkd.holdout import HoldoutRecipe
 from tabkd.models import FittedModel
-from tabkd.recipe import Recipe, Shipping
+from tabkd.recipe import Recipe, Shipping, cross_fit_of
 from tabkd.rows import begin_fit, named_like_fit, read_rows
 from tabkd.scoring import score_of
 
@@ -51,9 +52,11 @@ class DistilledEstimator(BaseEstimator):
         Folds. With pairs of folds they must partition the rows; repeats are averaged.
     student_cv : int, splitter or iterable, optional
         Folds of the student with ``cross_fit="folds"`` and ``ensemble=True``; None means ``cv``.
-    cross_fit : {"pairs", "folds"}
-        ``"pairs"`` fits a teacher per pair of folds: scores, control and gain are honest. ``"folds"`` is the plain
-        recipe, cheapest, without any score: ``alpha`` and ``threshold`` must then be numbers.
+    cross_fit : {"auto", "pairs", "holdout", "folds"}
+        ``"pairs"`` fits a teacher per pair of folds: scores, control and gain are honest. ``"holdout"`` fits one
+        teacher, one control and one student per ``alpha`` on the first training fold, scores them on the rows left
+        out, and ships them. ``"folds"`` is the plain recipe, cheapest, without any score: ``alpha`` and ``threshold``
+        must then be numbers. ``"auto"`` is ``"holdout"`` for neural networks, ``"pairs"`` for everything else.
     alpha : float in [0, 1] or "auto"
         Weight of the true labels in the target. ``"auto"`` chooses from 0, 0.25, 0.5 and the control, and keeps the
         control unless it is beaten by more than one paired standard error, also where the choice is made again for
@@ -137,7 +140,7 @@ class DistilledEstimator(BaseEstimator):
         student_features: Any = None,
         cv: Any = 5,
         student_cv: Any = None,
-        cross_fit: str = "pairs",
+        cross_fit: str = "auto",
         alpha: float | str = "auto",
         temperature: float = 1.0,
         loss: str = "auto",
@@ -200,7 +203,8 @@ class DistilledEstimator(BaseEstimator):
             If a parameter or the data do not fit; the message says what, and how to mend it.
         """
         rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(self.teacher))
-        self._follow(Recipe(self, rows, soft_targets))
+        recipe = HoldoutRecipe if cross_fit_of(self) == "holdout" else Recipe
+        self._follow(recipe(self, rows, soft_targets))
         return self
 
     def _follow(self, recipe: Recipe) -> Shipping:

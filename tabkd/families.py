@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search, nested_estimators
@@ -35,6 +37,7 @@ __all__ = [
     "native_learning_rate",
     "pop_class_weight",
     "quiet",
+    "reads_texts",
     "stops_early",
     "text_columns",
 ]
@@ -105,12 +108,22 @@ def encoding_for(estimator: Any) -> str:
     if isinstance(estimator, Pipeline):
         return "table"
     kind = family(estimator)
+    if kind == "sklearn" and reads_texts(estimator):
+        return "table"
     if kind == "catboost" and text_columns(estimator):
         return "catboost"
     if kind == "xgboost" and estimator.get_params().get("enable_categorical"):
         return "category"
     parts = type(estimator).__module__.split(".")
     return "onehot" if parts[0] == "sklearn" and len(parts) > 1 and parts[1] in _ONE_HOT else "ordinal"
+
+
+def reads_texts(estimator: Any) -> bool:
+    """Whether an estimator takes texts, one a row, rather than columns: a pipeline may, a neural network on texts does."""
+    while is_search(estimator) or isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    tags = get_tags(estimator).input_tags
+    return isinstance(estimator, Pipeline) or (tags.string and tags.one_d_array)
 
 
 def text_columns(estimator: Any) -> list[str | int]:

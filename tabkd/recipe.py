@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, las
 from tabkd.columns import ColumnEncoder, column_positions, rows_of
 from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
-from tabkd.families import classifier_of, encoding_for, text_columns
+from tabkd.families import classifier_of, encoding_for, reads_texts, text_columns
 from tabkd.learners import Learner, Member, frozen_member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
@@ -24,7 +25,9 @@ from tabkd.scoring import Choice, Honest, Judge, check_threshold, is_tuned
 from tabkd.students import adapt
 from tabkd.targets import Targets, check_temperature
 
-__all__ = ["ALPHAS", "Recipe"]
+__all__ = ["ALPHAS", "Recipe", "Teaching", "cross_fit_of"]
+
+logger = logging.getLogger(__name__)
 
 #: What ``alpha="auto"`` chooses from, beside the control.
 ALPHAS = (0.0, 0.25, 0.5)
@@ -65,7 +68,7 @@ class Shipping:
 
 
 class Recipe:
-    """The steps of one fit, on rows that are read already.
+    """The steps of one fit by folds, on rows that are read already.
 
     Parameters
     ----------
@@ -81,6 +84,9 @@ class Recipe:
         If the parameters do not fit each other or the target.
     """
 
+    #: What ``alpha="auto"`` chooses from.
+    alphas = ALPHAS
+
     def __init__(self, settings: Any, rows: Rows, soft_targets: Any = None) -> None:
         check_settings(settings, rows.targets, given=soft_targets is not None)
         self.settings = settings
@@ -88,7 +94,7 @@ class Recipe:
         self.given = None if soft_targets is None else check_soft_targets(soft_targets, rows.targets)
         self.seed = read_seed(settings.random_state)
         self.frozen = isinstance(settings.teacher, FrozenEstimator)
-        self.scored = settings.cross_fit == "pairs" and self.given is None
+        self.scored = cross_fit_of(settings) != "folds" and self.given is None
         self.judge = Judge(
             rows.targets, groups=rows.groups, scoring=settings.scoring, threshold=settings.threshold, seed=self.seed
         )
@@ -110,11 +116,11 @@ class Recipe:
         elif hasattr(spec, "get_support"):
             spec, selector = spec.inside(settings, X) if hasattr(spec, "inside") else (None, spec)
         positions = column_positions(X, spec, "student_features")
-        self.encoder = ColumnEncoder.fit(X, positions, encoding_for(settings.student), text_columns(settings.student))
+        self.encoder = ColumnEncoder.fit(X, positions, self._encoding(settings.student), text_columns(settings.student))
         encoder = None if selector is None else self.encoder
         template = Learner(settings.student, selector=selector, encoder=encoder, seed=self.seed)
         taught = replace(template, loss=settings.loss, temperature=settings.temperature)
-        alphas = ALPHAS if settings.alpha == "auto" else (float(settings.alpha),)
+        alphas = self.alphas if settings.alpha == "auto" else (float(settings.alpha),)
         self.distilled: dict[Any, Learner] = {alpha: replace(taught, alpha=alpha) for alpha in alphas}
         self.controls: dict[Any, Learner] = {"control": template}
         if self.rows.targets.classes is not None and is_regressor(last_step(settings.student)):
@@ -122,6 +128,17 @@ class Recipe:
             twin = classifier_of(settings.student)
             if twin is not None:
                 self.controls["classifier"] = replace(template, estimator=twin)
+
+    def _encoding(self, model: Any) -> str:
+        """What a model reads of the table, or of the texts."""
+        if not self.rows.texts:
+            return encoding_for(model)
+        if not reads_texts(model):
+            raise ValueError(
+                f"X holds texts, which {type(last_step(model)).__name__} does not read. Put it behind a TfidfVectorizer "
+                "in a Pipeline, or give a table."
+            )
+        return "texts"
 
     def folds(self, cv: Any, *, partition: bool) -> Folds:
         """Split the rows."""
@@ -143,6 +160,7 @@ class Recipe:
         n_scored = n_splits * len(self.controls | self.distilled) if self.scored else n_splits * ensemble
         n_shipped = 0 if ensemble else 1 + self.scored
         n_fits = n_teachers * (not self.frozen and self.given is None) + n_scored + n_shipped
+        logger.info("%d fits on %d splits", n_fits, n_splits)
         with tqdm(total=n_fits, disable=not self.settings.verbose, unit="fit") as bar:
             self.run["progress"] = bar.update
             yield
@@ -174,7 +192,7 @@ class Recipe:
         """The teacher's columns, and what is fitted to them."""
         settings, X = self.settings, self.rows.X
         positions = column_positions(X, settings.teacher_features, "teacher_features")
-        encoding = "raw" if self.frozen else encoding_for(settings.teacher)
+        encoding = "raw" if self.frozen and not self.rows.texts else self._encoding(settings.teacher)
         encoder = ColumnEncoder.fit(X, positions, encoding, text_columns(settings.teacher))
         return encoder, Learner(settings.teacher, linked=False, seed=self.seed)
 
@@ -202,7 +220,7 @@ class Recipe:
         held = members
         if control.name != choice.name:
             held = self._shipped(control, fits, targets)
-        elif not self.settings.ensemble:
+        elif members is not fits[choice.name].members:
             self.run["progress"](1)
         alpha = choice.name if choice.name in self.distilled else 1.0
         student, plain = self._model(members, choice.threshold), self._model(held, control.threshold)
@@ -216,7 +234,7 @@ class Recipe:
         fits: dict[Any, StudentFit] = {}
         if settings.ensemble or len(self.controls) > 1 or is_tuned(settings.threshold):
             cv = settings.cv if settings.student_cv is None else settings.student_cv
-            folds = self.folds(cv, partition=settings.cross_fit == "pairs")
+            folds = self.folds(cv, partition=self.scored)
             fits = cross_fit_students(self.controls, self.X, [targets] * len(folds.splits), folds, **self.run)
             controls = {name: fit.predictions for name, fit in fits.items()}
             self.everyone = np.unique(np.concatenate([test for _, test in folds.splits]))
@@ -230,12 +248,12 @@ class Recipe:
         controls = {name: fits[name].predictions for name in self.controls}
         chosen = judge.choose(distilled, controls, self.everyone, forced=forced)
         choice, control = (self._tuned(one, fits) for one in chosen)
-        again, held_again = judge.choose_again(distilled, controls, self.outer, forced=forced)
+        again, held_again = self._again(distilled, controls, (choice, control))
         student, held = (
             judge.held_out(self.outer, [(fits[one.name].predictions, one.threshold) for one in side])
             for side in (again, held_again)
         )
-        gain, error = judge.compare(student, held)
+        gain, error = judge.compare(student, held, self.everyone)
         if not forced and gain <= error:
             # The best of several alphas looks better than it is: the choice made again says so.
             choice, again = control, held_again
@@ -244,14 +262,23 @@ class Recipe:
         scores = Scores(
             student_predictions=fits[choice.name].predictions.mean(axis=0),
             control_predictions=fits[control.name].predictions.mean(axis=0),
-            alpha_scores={name: judge.best_score(predictions) for name, predictions in tried.items()},
-            teacher_score=judge.best_score(soft[None]),
-            student_score=judge.score(student),
-            control_score=judge.score(held),
+            alpha_scores={name: judge.best_score(predictions, self.everyone) for name, predictions in tried.items()},
+            teacher_score=judge.best_score(soft[None], self.everyone),
+            student_score=judge.score(student, self.everyone),
+            control_score=judge.score(held, self.everyone),
             distillation_gain=gain,
             distillation_gain_se=error,
         )
         return choice, control, scores, honest
+
+    def _again(
+        self,
+        distilled: dict[Any, np.ndarray],
+        controls: dict[Any, np.ndarray],
+        chosen: tuple[Choice, Choice],
+    ) -> tuple[list[Choice], list[Choice]]:
+        """Student and control for each split, chosen without the rows that it tests."""
+        return self.judge.choose_again(distilled, controls, self.outer, forced=self.settings.alpha != "auto")
 
     def _tuned(self, choice: Choice, fits: dict[Any, StudentFit]) -> Choice:
         threshold = self.judge.threshold_for(fits[choice.name].predictions, self.everyone)
@@ -289,6 +316,15 @@ class Recipe:
         return fitted_model(self.encoder, members, self.rows.targets.classes, threshold)
 
 
+def cross_fit_of(settings: Any) -> str:
+    """What ``cross_fit="auto"`` stands for: one split where a fit takes long, pairs of folds elsewhere."""
+    if settings.cross_fit != "auto":
+        return settings.cross_fit
+    teacher = settings.teacher.estimator if isinstance(settings.teacher, FrozenEstimator) else settings.teacher
+    slow = any(getattr(last_step(model), "fits_slowly", False) for model in (teacher, settings.student))
+    return "holdout" if slow else "pairs"
+
+
 def check_settings(settings: Any, targets: Targets, *, given: bool) -> None:
     """Check an estimator's parameters against each other and against the target.
 
@@ -311,8 +347,8 @@ def check_settings(settings: Any, targets: Targets, *, given: bool) -> None:
         settings.alpha,
         settings.temperature,
     )
-    if settings.cross_fit not in ("pairs", "folds"):
-        raise ValueError(f'cross_fit must be "pairs" or "folds", got {settings.cross_fit!r}.')
+    if settings.cross_fit not in ("auto", "pairs", "holdout", "folds"):
+        raise ValueError(f'cross_fit must be "auto", "pairs", "holdout" or "folds", got {settings.cross_fit!r}.')
     if alpha != "auto" and not (isinstance(alpha, Real) and 0 <= float(alpha) <= 1):
         raise ValueError(f'alpha must be in [0, 1] or "auto", got {alpha!r}. Try 0.5.')
     check_temperature(temperature)
@@ -334,7 +370,7 @@ def check_settings(settings: Any, targets: Targets, *, given: bool) -> None:
             f"temperature={temperature} cannot be undone on targets blended with true labels (alpha={alpha!r}). Use "
             "alpha=0, or temperature=1.0."
         )
-    scored = settings.cross_fit == "pairs" and not given
+    scored = cross_fit_of(settings) != "folds" and not given
     why = "soft_targets= was given" if given else 'of cross_fit="folds"'
     for name in ("alpha", "threshold"):
         value = getattr(settings, name)

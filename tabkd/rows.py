@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from tabkd._compat import check_sample_weight
-from tabkd.columns import as_table, has_names
+from tabkd.columns import as_table, has_names, is_texts
 from tabkd.crossfit import Folds
 from tabkd.targets import Targets, one_hot
 
@@ -38,11 +38,14 @@ class Rows:
     targets : Targets
         Without soft targets yet.
     groups : ndarray of shape (n_samples,) or None
+    texts : bool
+        Whether ``fit`` was given texts and no table; ``X`` has one column then.
     """
 
     X: Any
     targets: Targets
     groups: np.ndarray | None
+    texts: bool = False
 
     @property
     def y(self) -> np.ndarray:
@@ -68,7 +71,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, hard, ensure_non_negative=True)
     groups = None if groups is None else column_or_1d(groups)
-    return Rows(table, Targets(hard, None, classes, sample_weight), groups)
+    return Rows(table, Targets(hard, None, classes, sample_weight), groups, is_texts(X))
 
 
 def begin_fit(estimator: Any, rows: Rows) -> None:

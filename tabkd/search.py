@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_regressor
 from tabkd.columns import column_positions
+from tabkd.recipe import cross_fit_of
 from tabkd.rows import Rows, read_rows, read_seed
 from tabkd.spaces import Space, check_space, default_space, parameter_names
 from tabkd.stages import Stage, problem
@@ -266,9 +267,10 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return space
 
     def _check(self) -> None:
-        if self.estimator.cross_fit != "pairs":
+        if cross_fit_of(self.estimator) != "pairs":
             raise ValueError(
-                'A search needs an honest score, which an estimator with cross_fit="folds" has not. Use "pairs".'
+                f'A search needs an honest score, which an estimator with cross_fit="{cross_fit_of(self.estimator)}" has '
+                'not. Use "pairs".'
             )
         unknown = [name for name in self.objectives if name not in ("score", *MEASURES)]
         if unknown or "score" not in self.objectives or len(set(self.objectives)) < len(self.objectives):

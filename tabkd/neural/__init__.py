@@ -1,0 +1,39 @@
+"""Distillation of neural networks: objectives, stages, layer surgery, texts (``pip install 'tabkd[neural]'``)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "ActivationBoundary": "terms",
+    "Angles": "terms",
+    "Attention": "terms",
+    "Distances": "terms",
+    "Embedding": "terms",
+    "HardLabels": "terms",
+    "Hidden": "terms",
+    "ModuleClassifier": "module",
+    "ModuleRegressor": "module",
+    "Relations": "terms",
+    "SoftLabels": "terms",
+    "Stage": "stages",
+    "TransformerClassifier": "text",
+    "TransformerRegressor": "text",
+    "progressive": "stages",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tabkd.neural' has no attribute {name!r}")
+    from tabkd._compat import optional_import
+
+    for package in ("torch", "transformers"):
+        optional_import(package, needed_by=f"tabkd.neural.{name}", extra="neural")
+    return getattr(importlib.import_module(f"tabkd.neural.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

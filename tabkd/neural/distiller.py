@@ -1,0 +1,182 @@
+"""The student with the loss in its ``forward``, as ``Trainer`` and distributed training want it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tabkd.neural.outputs import Batch, Outputs, Shape
+from tabkd.neural.terms import HardLabels, SoftLabels, Term
+
+__all__ = ["Distiller", "outputs_of"]
+
+#: What the layers are called that make queries, keys and values, in the encoders known here.
+_RELATED = {
+    "queries": ("query", "q_lin", "q_proj"),
+    "keys": ("key", "k_lin", "k_proj"),
+    "values": ("value", "v_lin", "v_proj"),
+}
+
+
+def outputs_of(model: nn.Module, inputs: Any, needs: frozenset[str] = frozenset({"logits"})) -> Outputs:
+    """Run a model and keep what is asked for.
+
+    Parameters
+    ----------
+    model : Module
+        A transformer that takes named tensors, or any module that answers one tensor with logits.
+    inputs : mapping of Tensor, or Tensor
+        Named tensors that the model does not take (DistilBERT has no token types) are left out.
+    needs : frozenset of str
+        Fields of :class:`~tabkd.neural.outputs.Outputs`.
+
+    Returns
+    -------
+    Outputs
+    """
+    if not isinstance(inputs, Mapping):
+        return Outputs(_logits(model(inputs)))
+    taken = signature(model.forward).parameters
+    asked = {f"output_{name}": True for name in ("hidden_states", "attentions") if name in needs}
+    with ExitStack() as stack:
+        kept = {name: stack.enter_context(_recorded(model, _RELATED[name])) for name in _RELATED if name in needs}
+        answer = model(**{name: value for name, value in inputs.items() if name in taken}, **asked)
+    found = {
+        name: tuple(getattr(answer, name, None) or ()) for name in ("hidden_states", "attentions") if name in needs
+    }
+    return Outputs(_logits(answer), **found, **{name: tuple(values) for name, values in kept.items()})
+
+
+def _logits(answer: Any) -> Tensor:
+    if isinstance(answer, Tensor):
+        return answer
+    return answer.logits if hasattr(answer, "logits") else answer[0]
+
+
+@contextmanager
+def _recorded(model: nn.Module, names: Sequence[str]) -> Iterator[list[Tensor]]:
+    """What the layers of these names answer, in the order of the encoders."""
+    kept: list[Tensor] = []
+    layers = [layer for path, layer in model.named_modules() if path.rpartition(".")[2] in names]
+    hooks = [layer.register_forward_hook(lambda _, __, answer: kept.append(answer)) for layer in layers]
+    try:
+        yield kept
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Distiller(nn.Module):
+    """A student, the projectors of its objective, and a loss.
+
+    The teacher is no part of the module: it is neither trained nor saved nor wrapped.
+
+    Parameters
+    ----------
+    student : Module
+    terms : sequence of Term
+    teacher : Module or None
+        Runs on every batch, if a term looks inside it; soft targets that come with the batch serve otherwise.
+    projectors : mapping from Term to ModuleDict, optional
+        Trained in an earlier stage; terms that occur again go on with them.
+    """
+
+    #: Trainer must divide by the number of accumulated batches; it guesses from the signature otherwise.
+    accepts_loss_kwargs = False
+
+    def __init__(
+        self,
+        student: nn.Module,
+        terms: Sequence[Term],
+        *,
+        teacher: nn.Module | None = None,
+        projectors: Mapping[Term, nn.ModuleDict] | None = None,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.terms = tuple(terms)
+        self.needs = frozenset[str]().union(*(term.needs for term in self.terms))
+        self.looks_inside = bool(self.needs - {"logits"})
+        self._teacher = (teacher,)  # in a tuple, so that it is not registered
+        if self.looks_inside and teacher is None:
+            names = [type(term).__name__ for term in self.terms if term.needs - {"logits"}]
+            raise ValueError(
+                f"{', '.join(names)} looks inside the teacher, but there is none to look into. Give a fitted transformer "
+                "as FrozenEstimator(teacher), or leave the term out."
+            )
+        self.projectors = nn.ModuleList(self._projectors(projectors or {}))
+        self.values: dict[str, Tensor] = {}
+
+    def _projectors(self, known: Mapping[Term, nn.ModuleDict]) -> list[nn.ModuleDict]:
+        if not self.looks_inside:
+            return [nn.ModuleDict() for _ in self.terms]
+        shapes = [Shape.of(model.config) for model in (self.student, self._teacher[0])]  # type: ignore[union-attr]
+        return [known[term] if term in known else term.projectors(*shapes) for term in self.terms]
+
+    @property
+    def projectors_of(self) -> dict[Term, nn.ModuleDict]:
+        """Projectors by the term that they belong to."""
+        return dict(zip(self.terms, self.projectors, strict=True))  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        inputs: Any,
+        labels: Tensor | None = None,
+        log_soft: Tensor | None = None,
+        weight: Tensor | None = None,
+        shares: dict[str, float] | None = None,
+    ) -> dict[str, Tensor]:
+        """The loss of a batch, and the student's logits.
+
+        Parameters
+        ----------
+        inputs : mapping of Tensor, or Tensor
+        labels : Tensor of shape (n_rows,), optional
+            -100 (NaN in a regression) where a row has none.
+        log_soft : Tensor of shape (n_rows, n_classes), optional
+            Logarithms of the teacher's probabilities (its values in a regression).
+        weight : Tensor of shape (n_rows,), optional
+        shares : dict from unit to float, optional
+            What this batch's mean counts for in the mean over all batches of a step.
+
+        Returns
+        -------
+        dict
+            ``loss`` and ``logits``; the terms' own values are kept in ``values``.
+        """
+        mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+        batch = Batch(mask, labels, weight)
+        if not self.training:
+            student = outputs_of(self.student, inputs)
+            loss = self._at_temperature_one(student, log_soft, batch)
+            return {"loss": loss, "logits": student.logits}  # type: ignore[dict-item]
+        student = outputs_of(self.student, inputs, self.needs)
+        teacher = self._taught(inputs, log_soft)
+        total = student.logits.new_zeros(())  # type: ignore[union-attr]
+        for term, projectors in zip(self.terms, self.projectors, strict=True):
+            value = term(student, teacher, batch, projectors) * (shares or {}).get(term.unit, 1.0)
+            self.values[type(term).__name__] = value.detach()
+            total = total + term.weight * value
+        return {"loss": total, "logits": student.logits}  # type: ignore[dict-item]
+
+    def _taught(self, inputs: Any, log_soft: Tensor | None) -> Outputs | None:
+        (teacher,) = self._teacher
+        if self.looks_inside and teacher is not None:
+            device = next(self.student.parameters()).device
+            with torch.no_grad():
+                found = outputs_of(teacher.to(device).eval(), inputs, self.needs)
+            return found if log_soft is None else Outputs(**{**vars(found), "logits": log_soft})
+        return None if log_soft is None else Outputs(log_soft)
+
+    @staticmethod
+    def _at_temperature_one(student: Outputs, log_soft: Tensor | None, batch: Batch) -> Tensor:
+        if batch.labels is not None:
+            return HardLabels()(student, None, batch, nn.ModuleDict())
+        if log_soft is not None:
+            return SoftLabels()(student, Outputs(log_soft), batch, nn.ModuleDict())
+        return student.logits.new_zeros(())  # type: ignore[union-attr]

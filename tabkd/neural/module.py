@@ -1,0 +1,111 @@
+"""``ModuleClassifier`` and ``ModuleRegressor``: any ``torch.nn.Module`` that returns logits, on arrays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from torch import nn
+
+from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
+from tabkd.neural.reading import ArrayReader
+
+__all__ = ["ModuleClassifier", "ModuleRegressor"]
+
+
+class _Module(NeuralEstimator):
+    """A module on arrays or data sets: its parameters."""
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[[], nn.Module],
+        *,
+        teacher: Any = None,
+        alpha: float = 0.1,
+        temperature: float = 4.0,
+        epochs: float = 10.0,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        validation_fraction: float | None = None,
+        metric: str | None = None,
+        training_args: dict[str, Any] | None = None,
+        output_dir: Any = None,
+        cache: Any = None,
+        device: str | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.teacher = teacher
+        self.alpha = alpha
+        self.temperature = temperature
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.metric = metric
+        self.training_args = training_args
+        self.output_dir = output_dir
+        self.cache = cache
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    objective = None
+    stages = None
+
+    def _reader(self, model: nn.Module) -> ArrayReader:
+        return ArrayReader()
+
+    def _built(self, n_outputs: int) -> nn.Module:
+        module = copy.deepcopy(self.model) if isinstance(self.model, nn.Module) else self.model()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, or a function that makes one, got {self.model!r}.")
+        return module
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):  # type: ignore[misc]
+    """Any ``torch.nn.Module`` that answers a batch of rows with logits, as a classifier.
+
+    Parameters
+    ----------
+    model : Module or callable
+        Copied before it is trained; or a function that makes one, called under the seed of each fit. Its outputs are
+        logits of the sorted labels.
+    teacher, alpha, temperature, epochs, batch_size, learning_rate, validation_fraction, metric, training_args
+        As those of :class:`~tabkd.neural.TransformerClassifier`.
+    output_dir, cache, device, random_state, verbose
+        Likewise.
+
+    Attributes
+    ----------
+    model_ : Module
+    classes_ : ndarray of shape (n_classes,)
+    history_ : list of dict
+    n_parameters_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from tabkd.neural import ModuleClassifier
+    >>> from torch import nn
+    >>> X, y = load_digits(return_X_y=True)
+    >>> layers = lambda width: nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+    >>> teacher = ModuleClassifier(lambda: layers(256), epochs=5, random_state=0).fit(X / 16, y)
+    >>> student = ModuleClassifier(lambda: layers(8), teacher=teacher, epochs=5, random_state=0).fit(X / 16, y)
+    >>> student.predict_proba(X[:3] / 16).shape
+    (3, 10)
+    """
+
+
+class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):  # type: ignore[misc]
+    """Any ``torch.nn.Module`` that answers a batch of rows with values (see :class:`ModuleClassifier`)."""

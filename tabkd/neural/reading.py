@@ -1,0 +1,135 @@
+"""What neural models read: texts through a tokenizer, or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+__all__ = ["ArrayReader", "TextReader"]
+
+
+class TextReader:
+    """Texts, or pairs of texts, as token ids.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+    max_length : int or None
+        Tokens kept of a row; None is as many as the model has positions.
+    text_columns : str, int, sequence of either, or None
+        Columns of a table that hold the texts, one or two; None is all of them.
+    positions : int or None
+        Of the model.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int | None, text_columns: Any, positions: int | None) -> None:
+        if tokenizer.pad_token is None:
+            raise ValueError(f"{type(tokenizer).__name__} has no padding token. Set tokenizer.pad_token.")
+        most = min(positions or 512, tokenizer.model_max_length)
+        if max_length is not None and not 2 <= max_length <= (positions or max_length):
+            raise ValueError(
+                f"max_length must be from 2 to {positions}, the model's positions, got {max_length}. Try {most}."
+            )
+        self.tokenizer = tokenizer
+        self.max_length = max_length or most
+        self.text_columns = text_columns
+
+    def rows(self, X: Any) -> list[Any]:
+        """Texts, or pairs of texts, as the tokenizer takes them.
+
+        Raises
+        ------
+        TypeError
+            If something is no text.
+        ValueError
+            If a row has neither one text nor two.
+        """
+        if isinstance(X, str):
+            raise TypeError("X is one string; give a list of texts.")
+        if type(X).__module__.partition(".")[0] == "polars":
+            X = X.to_pandas() if hasattr(X, "columns") else X.to_list()
+        if isinstance(X, pd.DataFrame):
+            columns = [X[name] for name in self._names(X)]
+            rows = list(columns[0]) if len(columns) == 1 else list(zip(*columns, strict=True))
+        elif isinstance(X, np.ndarray) and X.ndim == 2:
+            chosen = X if self.text_columns is None else X[:, np.atleast_1d(self.text_columns)]
+            rows = [row[0] if len(row) == 1 else tuple(row) for row in chosen.tolist()]
+        else:
+            rows = [tuple(row) if isinstance(row, list | tuple | np.ndarray) else row for row in X]
+        for number, row in enumerate(rows):
+            parts = row if isinstance(row, tuple) else (row,)
+            if len(parts) > 2:
+                raise ValueError(f"Row {number} holds {len(parts)} texts; one or two are read. Name text_columns.")
+            for part in parts:
+                if not isinstance(part, str):
+                    raise TypeError(
+                        f"Row {number} holds {part!r} ({type(part).__name__}) where a text should be. Replace missing "
+                        'texts by "".'
+                    )
+        return rows
+
+    def _names(self, X: pd.DataFrame) -> list[Any]:
+        names = list(X.columns) if self.text_columns is None else list(np.atleast_1d(self.text_columns).tolist())
+        unknown = [name for name in names if name not in X.columns]
+        if unknown:
+            raise ValueError(f"text_columns names unknown columns {unknown}. X has {X.columns.tolist()}.")
+        if len(names) > 2:
+            raise ValueError(f"X has the columns {names}, but one or two texts a row are read. Name text_columns.")
+        return names
+
+    def encoded(self, rows: Sequence[Any]) -> list[dict[str, list[int]]]:
+        """Token ids and what belongs to them, without padding."""
+        if not rows:
+            return []
+        first, second = rows, None
+        if isinstance(rows[0], tuple):
+            first, second = (list(part) for part in zip(*rows, strict=True)) if len(rows[0]) == 2 else (rows, None)
+        found = self.tokenizer(first, second, truncation=True, max_length=self.max_length)
+        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+    def collated(self, encoded: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
+        """One batch, padded to its longest row."""
+        return dict(self.tokenizer.pad(list(encoded), return_tensors="pt"))
+
+    def size(self, encoded: dict[str, list[int]]) -> int:
+        """Tokens of a row."""
+        return len(encoded["input_ids"])
+
+
+class ArrayReader:
+    """Arrays, or data sets of them, as float32 tensors (whole numbers stay whole)."""
+
+    def rows(self, X: Any) -> list[Any]:
+        """Tensors, a row each.
+
+        Raises
+        ------
+        ValueError
+            If there are no rows.
+        """
+        if isinstance(X, torch.utils.data.Dataset):
+            items = [X[i] for i in range(len(X))]  # type: ignore[arg-type]
+            X = [item[0] if isinstance(item, tuple | list) else item for item in items]
+        elif isinstance(X, pd.DataFrame):
+            X = X.to_numpy()
+        found = [torch.as_tensor(row) for row in X]
+        if not found:
+            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+        return [row.float() if row.is_floating_point() else row for row in found]
+
+    def encoded(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """The rows themselves."""
+        return rows
+
+    def collated(self, encoded: Sequence[Any]) -> Tensor:
+        """One batch."""
+        return torch.stack(list(encoded))
+
+    def size(self, encoded: Any) -> int:
+        """Rows are of one size."""
+        return 1

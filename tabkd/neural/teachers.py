@@ -1,0 +1,132 @@
+"""Teachers that run once: their answers to every row, in memory or on disk."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.frozen import FrozenEstimator
+from torch import nn
+
+from tabkd.neural.training import Lesson, predicted
+from tabkd.targets import align_classes
+
+__all__ = ["log_soft_targets", "module_of"]
+
+_TINY = np.finfo(np.float32).tiny
+
+
+def module_of(teacher: Any) -> nn.Module | None:
+    """The module inside a teacher, if it has one."""
+    if isinstance(teacher, FrozenEstimator):
+        teacher = teacher.estimator
+    if isinstance(teacher, nn.Module):
+        return teacher
+    found = getattr(teacher, "model_", None)
+    return found if isinstance(found, nn.Module) else None
+
+
+def log_soft_targets(
+    teacher: Any,
+    X: Any,
+    classes: np.ndarray | None,
+    *,
+    reader: Any,
+    folder: Any = None,
+    batch_size: int = 64,
+    device: str = "cpu",
+    dtype: str = "float16",
+) -> np.ndarray:
+    """A teacher's logarithms of probabilities (values in a regression) for every row, computed once.
+
+    Softened again at any temperature they are the teacher's own: softmax(log p / T) = softmax(z / T).
+
+    Parameters
+    ----------
+    teacher : estimator or Module
+        Fitted; a module reads what ``reader`` makes of the rows, and its outputs are in the order of ``classes``.
+    X : sequence of length n_samples
+    classes : ndarray of shape (n_classes,) or None
+        None for a regression.
+    reader : TextReader or ArrayReader
+    folder : str, Path or None
+        Keeps them on disk, as ``dtype``, for the next time; None keeps them in memory, as float32.
+    batch_size : int
+    device : str
+    dtype : {"float16", "float32"}
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes) or (n_samples, n_outputs)
+        A memory map if there is a folder.
+
+    Raises
+    ------
+    ValueError
+        If the teacher knows other classes.
+    """
+    if folder is None:
+        return _answered(teacher, X, classes, reader, batch_size, device).astype(np.float32)
+    rows = reader.rows(X)
+    path = Path(folder) / f"soft-{_fingerprint(teacher, rows, classes)}.{dtype}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.save(file, _answered(teacher, X, classes, reader, batch_size, device).astype(dtype))
+        part.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def _answered(
+    teacher: Any, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
+) -> np.ndarray:
+    if isinstance(teacher, nn.Module):
+        return _of_module(teacher, X, classes, reader, batch_size, device)
+    if classes is None:
+        values = np.asarray(teacher.predict(X), dtype=np.float64)
+        return values.reshape(len(values), -1)
+    known = np.asarray(teacher.classes_)
+    unknown = np.setdiff1d(known, classes)
+    if len(unknown) or len(known) != len(classes):
+        raise ValueError(
+            f"The teacher knows the classes {known.tolist()}, but y has {classes.tolist()}. Both must have the same."
+        )
+    return np.log(np.maximum(align_classes(teacher.predict_proba(X), known, classes), _TINY))
+
+
+def _of_module(
+    module: nn.Module, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
+) -> np.ndarray:
+    lesson = Lesson(reader.encoded(reader.rows(X)))
+    found: np.ndarray | None = None
+    for rows, logits in predicted(module, lesson, reader, batch_size, device):
+        if found is None:
+            found = np.zeros((len(lesson), logits.shape[1]))
+        found[rows] = (logits if classes is None else torch.log_softmax(logits.double(), dim=1)).numpy()
+    if found is None or (classes is not None and found.shape[1] != len(classes)):
+        n_outputs = 0 if found is None else found.shape[1]
+        raise ValueError(
+            f"The teacher has {n_outputs} outputs, but y has {0 if classes is None else len(classes)} classes."
+        )
+    return found
+
+
+def _fingerprint(teacher: Any, rows: Any, classes: np.ndarray | None) -> str:
+    """Of the rows and of the teacher's parameters."""
+    seen = sha256(repr((type(teacher).__name__, None if classes is None else classes.tolist())).encode())
+    for row in rows:
+        seen.update(repr(row).encode())
+    module = module_of(teacher)
+    if module is None:
+        import pickle
+
+        seen.update(pickle.dumps(teacher))
+    else:
+        for name, value in module.state_dict().items():
+            seen.update(name.encode())
+            seen.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return seen.hexdigest()[:24]

@@ -1,0 +1,288 @@
+"""``TransformerClassifier`` and ``TransformerRegressor``: text in, through Hugging Face transformers."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+
+from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
+from tabkd.neural.reading import TextReader
+
+__all__ = ["TransformerClassifier", "TransformerRegressor"]
+
+
+class _Transformer(NeuralEstimator):
+    """A transformer on texts: its parameters, its model and its tokenizer."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        text_columns: Any = None,
+        max_length: int | None = None,
+        teacher: Any = None,
+        alpha: float = 0.1,
+        temperature: float = 4.0,
+        objective: Any = None,
+        stages: Any = None,
+        epochs: float = 3.0,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        validation_fraction: float | None = None,
+        metric: str | None = None,
+        training_args: dict[str, Any] | None = None,
+        output_dir: Any = None,
+        cache: Any = None,
+        device: str | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.text_columns = text_columns
+        self.max_length = max_length
+        self.teacher = teacher
+        self.alpha = alpha
+        self.temperature = temperature
+        self.objective = objective
+        self.stages = stages
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.metric = metric
+        self.training_args = training_args
+        self.output_dir = output_dir
+        self.cache = cache
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _reader(self, model: nn.Module) -> TextReader:
+        tokenizer = self.tokenizer
+        if tokenizer is None:
+            if not isinstance(self.model, str | Path):
+                raise ValueError("The model is not a path, so its tokenizer is not known. Give tokenizer=.")
+            tokenizer = self.model
+        if isinstance(tokenizer, str | Path):
+            tokenizer = AutoTokenizer.from_pretrained(_found(tokenizer))
+        positions = getattr(model.config, "max_position_embeddings", None)
+        return TextReader(tokenizer, self.max_length, self.text_columns, positions)
+
+    def _built(self, n_outputs: int) -> nn.Module:
+        """A model of its own to train, with a head of the right width."""
+        given, task = self.model, self._task()
+        if isinstance(given, str | Path):
+            model = AutoModelForSequenceClassification.from_pretrained(
+                _found(given), num_labels=n_outputs, problem_type=task, ignore_mismatched_sizes=True
+            )
+        elif isinstance(given, PreTrainedConfig):
+            model = AutoModelForSequenceClassification.from_config(_config(given, n_outputs, task))
+        elif isinstance(given, nn.Module) and hasattr(given, "config"):
+            model = _with_head(given, n_outputs, task)
+        else:
+            raise TypeError(
+                f"model must be a path or name, a transformers model or its configuration, got {given!r}. A module of "
+                "your own goes into ModuleClassifier."
+            )
+        self._name_labels(model)
+        return model
+
+    def _name_labels(self, model: nn.Module) -> None:
+        """Nothing to name in a regression."""
+
+    def _task(self) -> str:
+        return "regression"
+
+    def to_onnx(self, path: Any, **options: Any) -> Path:
+        """Write model and tokenizer as one ONNX file that answers as :meth:`predict` does, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+        **options
+            Of :func:`tabkd.neural.export_text`.
+
+        Returns
+        -------
+        Path
+        """
+        from tabkd.neural.onnx import export_text
+
+        classes = getattr(self, "classes_", None)
+        return export_text(
+            self.model_, self.reader_.tokenizer, path, classes=classes, max_length=self.reader_.max_length, **options
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.one_d_array = tags.input_tags.string = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    model : str, Path, PreTrainedModel or PreTrainedConfig
+        What to train: a folder (or a hub's name, where there is a network), a model, which is copied, or a
+        configuration, which gives a model with random weights. A head of another width is replaced.
+    tokenizer : str, Path, PreTrainedTokenizerBase or None
+        None is the one beside ``model``.
+    text_columns : str, int, sequence of either, or None
+        Of a table: one column of texts, or two for pairs. Without a table, rows are texts or pairs of texts.
+    max_length : int or None
+        Tokens kept of a row; None is as many as the model has positions.
+    teacher : estimator, Module or None
+        Fitted, for :meth:`fit`: anything with ``predict_proba``, or a module. It answers every row once, before the
+        training; it is only run again with each batch if a term looks inside it. None learns from labels alone.
+        As the student of a :class:`~tabkd.DistilledEstimator` leave it None.
+    alpha, temperature : float
+        Of ``alpha * CE(y, z) + (1 - alpha) * temperature**2 * KL(soften(p, T), softmax(z / T))`` in :meth:`fit`. Usual
+        starting points: 0.1 with a temperature of 4, or of 10.
+    objective : str, sequence of Term, or None
+        What else is learnt from a teacher: a recipe (``"logits"``, ``"distilbert"``, ``"tinybert"``, ``"mobilebert"``,
+        ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher it rests.
+    stages : sequence of Stage or None
+        Objectives one after the other, instead of ``objective`` and ``epochs``.
+    epochs : float
+    batch_size : int
+        Rows per step and process.
+    learning_rate : float
+    validation_fraction : float or None
+        Labelled rows put aside to choose the best checkpoint by ``metric``; ``fit(..., eval_set=)`` gives them by name.
+        None trains on all rows and keeps the last state.
+    metric : str or None
+        {metrics}, or any of scikit-learn's scorers; None is the first.
+    training_args : dict or None
+        Of ``transformers.TrainingArguments``: accumulation, mixed precision, schedules, savings.
+    output_dir : str, Path or None
+        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again.
+    cache : str, Path or None
+        Keeps the teacher's answers on disk (float16), for large sets and for the next time.
+    device : str or None
+        None is the GPU, if there is one.
+    random_state : int, RandomState or None
+    verbose : int
+        Above 0 shows a bar with every term's value.
+
+    Attributes
+    ----------
+    model_ : PreTrainedModel
+        Trained.
+    history_ : list of dict
+        Scores of every evaluation, at temperature 1.
+    n_parameters_ : int
+"""
+
+
+class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer):  # type: ignore[misc]
+    """A transformer that classifies texts: as a teacher, as a student, or by itself.
+
+    {parameters}    classes_ : ndarray of shape (n_classes,)
+
+    References
+    ----------
+    Sanh et al., "DistilBERT, a distilled version of BERT", 2019. Jiao et al., "TinyBERT", 2020. Sun et al.,
+    "MobileBERT", 2020. Wang et al., "MiniLMv2", 2021.
+
+    Examples
+    --------
+    A model with random weights and a vocabulary of its own, so that nothing needs to be downloaded:
+
+    >>> from tabkd.neural import TransformerClassifier
+    >>> from transformers import BertConfig, BertTokenizerFast
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+    >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    >>> texts, labels = ["good film", "bad film"] * 20, ["yes", "no"] * 20
+    >>> model = TransformerClassifier(tiny, tokenizer=tokenizer, epochs=3, learning_rate=0.01, random_state=0)
+    >>> model.fit(texts, labels).predict(["bad", "good"]).tolist()
+    ['no', 'yes']
+    """
+
+    def _task(self) -> str:
+        return "single_label_classification"
+
+    def _name_labels(self, model: nn.Module) -> None:
+        names = [str(label) for label in self.classes_.tolist()] if hasattr(self, "classes_") else None
+        known = {int(i): str(name) for i, name in (model.config.id2label or {}).items()}
+        if names is None or len(known) != len(names):
+            return
+        in_order = [known[i] for i in range(len(names))]
+        if sorted(in_order) == sorted(names) and in_order != names:
+            raise ValueError(
+                f"The model's labels are in the order {in_order}, those of y in the order {names}. Rename the model's "
+                "(model.config.id2label), or give a model with a new head."
+            )
+        model.config.id2label = dict(enumerate(names))
+        model.config.label2id = {name: i for i, name in enumerate(names)}
+
+
+class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):  # type: ignore[misc]
+    """A transformer that gives texts a number, or several: as a teacher, as a student, or by itself.
+
+    {parameters}
+
+    Examples
+    --------
+    >>> from tabkd.neural import TransformerRegressor
+    >>> from transformers import BertConfig, BertTokenizerFast
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+    >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    >>> model = TransformerRegressor(tiny, tokenizer=tokenizer, epochs=3, learning_rate=0.01, random_state=0)
+    >>> model.fit(["good film", "bad film"] * 20, [5.0, 1.0] * 20).predict(["good film"]).shape
+    (1,)
+    """
+
+
+for _class, _metrics in (
+    (TransformerClassifier, '``"f1_macro"``, ``"accuracy"``, ``"neg_log_loss"``'),
+    (TransformerRegressor, '``"r2"``, ``"neg_mean_squared_error"``'),
+):
+    _class.__doc__ = (_class.__doc__ or "").replace(
+        "{parameters}", _PARAMETERS.replace("{metrics}", _metrics).strip() + "\n"
+    )
+
+
+def _found(path: str | Path) -> str:
+    """A path that exists, or a hub's name; what looks like a path never reaches the network."""
+    text = str(path)
+    like_path = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
+    folder = Path(text).expanduser()
+    if folder.exists():
+        return str(folder)
+    if like_path:
+        raise FileNotFoundError(f"There is no model in {text!r}: no such folder.")
+    return text
+
+
+def _config(config: Any, n_outputs: int, task: str) -> Any:
+    config = copy.deepcopy(config)
+    if config.num_labels != n_outputs:
+        config.num_labels = n_outputs
+    config.problem_type = task
+    return config
+
+
+def _with_head(given: nn.Module, n_outputs: int, task: str) -> nn.Module:
+    """A copy of a model; with a new head if its own is of another kind or width."""
+    config = given.config
+    if "ForSequenceClassification" in type(given).__name__ and config.num_labels == n_outputs:
+        model = copy.deepcopy(given)
+        model.config.problem_type = task
+        return model.train()
+    model = AutoModelForSequenceClassification.from_config(_config(config, n_outputs, task))
+    own, inner = model.base_model, getattr(given, "base_model", given)
+    kept = {name: value for name, value in inner.state_dict().items() if name in own.state_dict()}
+    own.load_state_dict(kept, strict=False)
+    return model

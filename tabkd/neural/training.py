@@ -1,0 +1,301 @@
+"""Training of a student by Hugging Face ``Trainer``, stage after stage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from tabkd.neural.distiller import Distiller
+from tabkd.neural.stages import Stage
+
+__all__ = ["Lesson", "seeded_globals", "train"]
+
+logger = logging.getLogger(__name__)
+_STATE = "student.pt"
+
+
+@dataclass
+class Lesson(torch.utils.data.Dataset):
+    """Encoded rows with what is to be learnt from them.
+
+    Attributes
+    ----------
+    encoded : sequence
+        From the reader.
+    labels : ndarray of shape (n_rows,) or None
+        Class codes, -100 where there is none; values, NaN where there is none.
+    log_soft : array-like of shape (n_rows, n_classes) or None
+        Logarithms of soft targets; may lie on disk.
+    weight : ndarray of shape (n_rows,) or None
+    """
+
+    encoded: Sequence[Any]
+    labels: np.ndarray | None = None
+    log_soft: Any = None
+    weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        known = {"labels": self.labels, "log_soft": self.log_soft, "weight": self.weight}
+        return {"inputs": self.encoded[row]} | {name: v[row] for name, v in known.items() if v is not None}
+
+    def take(self, rows: np.ndarray) -> Lesson:
+        """Some of the rows."""
+        known = [None if values is None else values[rows] for values in (self.labels, self.log_soft, self.weight)]
+        return Lesson([self.encoded[row] for row in rows], *known)
+
+
+def collator(collated: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
+    """Rows of a lesson as one batch."""
+
+    def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = {"inputs": collated([row["inputs"] for row in rows])}
+        for name in rows[0].keys() - {"inputs"}:
+            values = np.stack([row[name] for row in rows])
+            batch[name] = torch.as_tensor(values if values.dtype.kind == "i" else values.astype(np.float32))
+        return batch
+
+    return collate
+
+
+class _Trainer(Trainer):
+    """Knows what each batch's means count for, so that accumulated gradients are those of one large batch."""
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        counts = [_counts(batch) for batch in batches]
+        for name in counts[0] if counts else ():
+            total = torch.tensor(float(sum(count[name] for count in counts)), device=device)
+            n_batches = torch.tensor(float(len(batches)), device=device)
+            if self.args.world_size > 1:
+                total = self.accelerator.gather(total).sum()
+                n_batches = self.accelerator.gather(n_batches).sum()
+            each = float(n_batches) / max(float(total), 1.0)
+            for batch, count in zip(batches, counts, strict=True):
+                batch.setdefault("shares", {})[name] = count[name] * each
+        return batches, None
+
+
+def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
+    """How much of everything that a term may be a mean over there is in a batch."""
+    inputs, labels = batch["inputs"], batch.get("labels")
+    first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
+    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+    weight = batch.get("weight")
+    weight = torch.ones(len(first), device=first.device) if weight is None else weight
+    counts = {"rows": float(weight.sum()), "labels": 0.0}
+    if labels is not None:
+        labelled = ~torch.isnan(labels) if labels.is_floating_point() else labels >= 0
+        counts["labels"] = float((weight * labelled).sum())
+    if mask is not None:
+        lengths = mask.sum(dim=1).double()
+        counts |= {"tokens": float(lengths.sum()), "token_pairs": float((lengths**2).sum())}
+    return counts
+
+
+class _Progress(TrainerCallback):
+    """A bar over the steps, with the value of every term."""
+
+    def __init__(self, distiller: Distiller, title: str) -> None:
+        self.distiller, self.title = distiller, title
+        self.bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.update(1)
+        self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in self.distiller.values.items()})
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        scores = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        kept = {name: round(value, 4) for name, value in scores.items() if name not in _TIMES}
+        self.bar.write(f"{self.title}, epoch {state.epoch:g}: {kept}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.bar.close()
+
+
+_TIMES = {"runtime", "samples_per_second", "steps_per_second", "epoch", "model_preparation_time"}
+
+
+class _History(TrainerCallback):
+    """The scores of every evaluation."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        scores = {name.removeprefix("eval_"): float(value) for name, value in (metrics or {}).items()}
+        self.rows.append({"epoch": state.epoch} | {n: v for n, v in scores.items() if n not in _TIMES})
+
+
+@dataclass
+class Plan:
+    """How a training runs.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the checkpoints.
+    arguments : dict
+        Of ``TrainingArguments``.
+    metric : str
+        Key of the best checkpoint, higher is better.
+    score : callable
+        Logits and labels of the evaluation rows to a dict of scores.
+    collated : callable
+        Of the reader.
+    verbose : int
+    """
+
+    folder: Path
+    arguments: dict[str, Any]
+    metric: str
+    score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
+    collated: Callable[[Sequence[Any]], Any]
+    verbose: int = 0
+
+
+def train(
+    student: nn.Module,
+    stages: Sequence[Stage],
+    lesson: Lesson,
+    watched: Lesson | None,
+    plan: Plan,
+    teacher: nn.Module | None = None,
+) -> list[dict[str, Any]]:
+    """Train a student in place, stage after stage; each goes on from its own last checkpoint if there is one.
+
+    Parameters
+    ----------
+    student : Module
+    stages : sequence of Stage
+    lesson : Lesson
+    watched : Lesson or None
+        Rows that the best checkpoint is chosen by.
+    plan : Plan
+    teacher : Module or None
+
+    Returns
+    -------
+    list of dict
+        Every evaluation: stage, epoch and scores.
+    """
+    history: list[dict[str, Any]] = []
+    projectors: dict[Any, nn.ModuleDict] = {}
+    for number, stage in enumerate(stages):
+        folder = plan.folder / f"stage-{number}"
+        distiller = Distiller(student, stage.objective, teacher=teacher, projectors=projectors)
+        projectors |= distiller.projectors_of
+        if (folder / _STATE).exists():
+            distiller.load_state_dict(torch.load(folder / _STATE, weights_only=True))
+            history += json.loads((folder / "history.json").read_text(encoding="utf-8"))
+            continue
+        title = f"stage {number + 1} of {len(stages)}" if len(stages) > 1 else "training"
+        found = _train_stage(distiller, stage, lesson, watched, plan, folder, title)
+        history += [{"stage": number} | row for row in found]
+        if plan.arguments.get("save_only_model"):
+            continue
+        _finish(folder, distiller, [{"stage": number} | row for row in found])
+    return history
+
+
+def _finish(folder: Path, distiller: Distiller, history: list[dict[str, Any]]) -> None:
+    """Leave the stage's result behind, in a way that half of it is never found."""
+    if int(torch.distributed.is_initialized() and torch.distributed.get_rank()):
+        return
+    (folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
+    torch.save(distiller.state_dict(), folder / f"{_STATE}.part")
+    (folder / f"{_STATE}.part").replace(folder / _STATE)
+
+
+def _train_stage(
+    distiller: Distiller,
+    stage: Stage,
+    lesson: Lesson,
+    watched: Lesson | None,
+    plan: Plan,
+    folder: Path,
+    title: str,
+) -> list[dict[str, float]]:
+    history = _History()
+    callbacks: list[TrainerCallback] = [history]
+    if plan.verbose:
+        callbacks.append(_Progress(distiller, title))
+    arguments = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
+    if stage.learning_rate is not None:
+        arguments["learning_rate"] = stage.learning_rate
+    if watched is not None:
+        best = {"load_best_model_at_end": True, "metric_for_best_model": plan.metric, "greater_is_better": True}
+        steps = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+        arguments = steps | best | arguments
+    trainer = _Trainer(
+        model=distiller,
+        args=TrainingArguments(**arguments),
+        train_dataset=lesson,
+        eval_dataset=watched,
+        data_collator=collator(plan.collated),
+        compute_metrics=lambda found: plan.score(found.predictions, found.label_ids),
+        callbacks=callbacks,
+    )
+    last = get_last_checkpoint(str(folder)) if folder.exists() else None
+    if last is not None:
+        logger.info("%s goes on from %s", title, last)
+    trainer.train(resume_from_checkpoint=last)
+    return history.rows
+
+
+@contextmanager
+def seeded_globals(seed: int) -> Iterator[None]:
+    """Seed the global generators that models draw from, and put them back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def predicted(
+    model: nn.Module, lesson: Lesson, reader: Any, batch_size: int, device: str
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Rows and their logits, batch after batch, rows of like length together."""
+    from tabkd.neural.distiller import outputs_of
+
+    order = np.argsort([reader.size(row) for row in lesson.encoded], kind="stable")
+    was_training = model.training
+    model.to(device).eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                inputs = reader.collated([lesson.encoded[row] for row in rows])
+                yield rows, outputs_of(model, _on(inputs, device)).logits.float().cpu()  # type: ignore[union-attr]
+    finally:
+        model.train(was_training)
+
+
+def _on(inputs: Any, device: str) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: value.to(device) for name, value in inputs.items()}
+    return inputs.to(device)
