@@ -231,7 +231,8 @@ class BlendedEstimator(BaseComposition):
 
     def _check(self) -> None:
         """Refuse members and weights that do not fit each other."""
-        if not isinstance(self.estimators, list) or not self.estimators:
+        pairs = self.estimators if isinstance(self.estimators, list) else []
+        if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
             raise ValueError(
                 f"estimators must be a list of (name, DistilledEstimator), got {self.estimators!r}. Name at least one."
             )

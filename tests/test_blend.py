@@ -416,6 +416,7 @@ def test_score_is_by_scoring_where_it_is_set(numbers, two, fitted):
     ("members", "message"),
     [
         ([], "estimators must be a list"),
+        ([member(TREE)], r"estimators must be a list of \(name, DistilledEstimator\), got \[DistilledEstimator"),
         ([("a", member(TREE)), ("a", member(LINEAR))], r"not unique.*'a'"),
         ([("weights", member(TREE))], r"conflict with constructor arguments.*'weights'"),
         ([("a__b", member(TREE))], "must not contain __"),

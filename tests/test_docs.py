@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
-PAGES = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("guide", "check", "budget", "search", "export"))]
+PAGES = [
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("guide", "check", "budget", "search", "blend", "export")),
+]
 #: A python block, and the text block under it that says what is printed.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
