@@ -1,0 +1,1 @@
+"""Transformers and other networks of torch as teachers and students."""
