@@ -1,11 +1,13 @@
 """Predict from a file of ``tabkd export``. Needs NumPy and onnxruntime, and nothing else.
 
-This module is complete in itself: it may be copied beside a model, to where the rest of tabkd is not installed.
+This module is complete in itself: it may be copied beside a model, to where the rest of tabkd is not installed. A model
+that reads texts wants ``runtime_text.py`` beside it, and tokenizers.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import os
 import re
@@ -21,7 +23,8 @@ __all__ = ["METADATA", "Answer", "OnnxPredictor"]
 
 #: Key of the file's metadata.
 METADATA = "tabkd"
-_FORMAT = 1
+#: Files of tables are 1; those that read texts are 2, so that an older copy of this module refuses them.
+_FORMAT = 2
 _MATRIX = "features"
 _ZERO_DECIMALS = re.compile(r"\.0+$")
 #: Codes of categories where a file reads one matrix.
@@ -59,18 +62,20 @@ class OnnxPredictor:
 
     Tables may be dicts of columns, lists of dicts, pandas or polars frames (columns by name; those that the model does
     not need are ignored), or two-dimensional arrays (the model's columns by position). Cells are raw values, never
-    codes of categories; None, NaN, ``pandas.NA`` and ``""`` are missing. Several threads may share a predictor.
+    codes of categories; None, NaN, ``pandas.NA`` and ``""`` are missing. A model of texts takes a list of them, of
+    pairs where it reads two, or a table with its columns. Several threads may share a predictor.
 
     Parameters
     ----------
     path : str, path or bytes
         The file, or its content.
     providers : sequence, optional
-        Execution providers of onnxruntime, in order of preference; the CPU if left out.
+        Execution providers of onnxruntime, in order of preference, each a name or a pair of name and options, such as
+        ``("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0})``; the CPU if left out.
     n_threads : int
         0 leaves it to onnxruntime. More than one pays for many rows at once.
     batch_size : int, optional
-        Rows given to onnxruntime at once, to bound memory; 1,000 if left out.
+        Rows given to onnxruntime at once, to bound memory; 1,000 if left out, 32 texts.
 
     Attributes
     ----------
@@ -79,7 +84,8 @@ class OnnxPredictor:
     Raises
     ------
     ValueError
-        If the file is damaged, was not written by ``tabkd export``, or needs a newer onnxruntime.
+        If the file is damaged, was not written by ``tabkd export``, or needs a newer onnxruntime; if a provider is
+        not there, or does not start.
 
     Examples
     --------
@@ -102,8 +108,8 @@ class OnnxPredictor:
         if n_threads < 0:
             raise ValueError(f"n_threads must be at least 0, got {n_threads}. Try 1.")
         if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}. Try 10_000, or None for 1,000.")
-        self._batch_size = batch_size or _BATCH_SIZE
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}. Try 10_000, or None for the usual.")
+        self._batch_size = batch_size
         self._name = "The model" if isinstance(path, bytes) else str(path)
         self.session = self._load(path, providers, n_threads)
         try:
@@ -111,12 +117,15 @@ class OnnxPredictor:
             self._columns = [_Column(entry) for entry in self._metadata["columns"]]
             self._outputs = list(self._metadata["outputs"])
             self._matrix = self._metadata["inputs"] == "matrix"
+            self._text = self._text_reader() if self._metadata["inputs"] == "text" else None
             self._classes = None
             if self._metadata["task"] == "classification":
                 self._classes = np.array(self._metadata["classes"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{self._name}: its metadata are damaged ({error!r}). Export the model again.") from error
         inputs = [_MATRIX] if self._matrix else [column.name for column in self._columns]
+        if self._text is not None:
+            inputs = self._text.inputs
         if inputs != [info.name for info in self.session.get_inputs()]:
             raise ValueError(f"{self._name}: its inputs are not those in its metadata. Export the model again.")
         self._labels = [] if self._classes is None else self._classes.tolist()
@@ -146,7 +155,7 @@ class OnnxPredictor:
 
         Parameters
         ----------
-        X : table of shape (n_samples, n_features)
+        X : table of shape (n_samples, n_features), or texts
 
         Returns
         -------
@@ -168,7 +177,7 @@ class OnnxPredictor:
 
         Parameters
         ----------
-        X : table of shape (n_samples, n_features)
+        X : table of shape (n_samples, n_features), or texts
 
         Returns
         -------
@@ -184,12 +193,12 @@ class OnnxPredictor:
             raise ValueError(f"{self._name} is a regression, which has no probabilities. Use predict.")
         return self._run(X, self._outputs[1])
 
-    def predict_one(self, row: Mapping[str, Any]) -> Any:
+    def predict_one(self, row: Any) -> Any:
         """Predict one row, fast.
 
         Parameters
         ----------
-        row : mapping from name of column to value
+        row : mapping from name of column to value, or a text or pair of texts
 
         Returns
         -------
@@ -201,13 +210,7 @@ class OnnxPredictor:
         ValueError
             If a column is missing, or holds what the model cannot read.
         """
-        try:
-            values = self._values_of(row)
-        except (KeyError, TypeError, ValueError, OverflowError, struct.error):
-            # A rarer way to say missing, or a mistake: the long way names it.
-            values = self._run({name: [row[name]] for name in self.columns if name in row}, self._outputs[-1])[
-                0
-            ].tolist()
+        values = self._values_of(row)
         if self._classes is None:
             return values[0] if len(values) == 1 else values
         # As the file says it; onnxruntime is slower, and crashes, where a row of text is bound.
@@ -239,7 +242,7 @@ class OnnxPredictor:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = path if isinstance(path, bytes) else str(path)
         try:
-            return onnxruntime.InferenceSession(source, options, providers=asked)
+            session = onnxruntime.InferenceSession(source, options, providers=asked)
         except Exception as error:  # its classes have no base of their own
             if newer := _TOO_OLD.search(str(error)):
                 raise self._too_new(newer[0]) from error
@@ -247,6 +250,21 @@ class OnnxPredictor:
                 f"{self._name} is no ONNX file, or a damaged one: {str(error).rpartition(' : ')[2].strip()} "
                 "Export it again."
             ) from error
+        started = session.get_providers()
+        for provider in asked:
+            name = provider if isinstance(provider, str) else provider[0]
+            if name not in started:  # onnxruntime takes the next one without a word
+                raise ValueError(
+                    f"providers names {name!r}, which did not start: its device or its libraries are not here. "
+                    "Leave it out, or install them."
+                )
+        return session
+
+    def _text_reader(self) -> Any:
+        """The module beside this one reads texts: of the package, or copied as this one is."""
+        text = importlib.import_module(f"{__name__}_text")
+        tokenizer = self.session.get_modelmeta().custom_metadata_map[text.TOKENIZER]
+        return text.TextReader(self._metadata, tokenizer)
 
     def _refuse_foreign_data(self, data: bytes, folder: Path | None) -> None:
         """No file may make its reader open others elsewhere; old releases of onnxruntime would."""
@@ -296,17 +314,30 @@ class OnnxPredictor:
         return self._classes[np.abs(labels[:, None] - self._classes).argmin(axis=1)]
 
     def _run(self, X: Any, output: str) -> np.ndarray:
+        if self._text is not None:
+            return self._text.run(self.session, X, output, self._batch_size)
         feed = self._feed(X)
         n_rows = len(next(iter(feed.values())))
-        step = self._batch_size
+        step = self._batch_size or _BATCH_SIZE
         batches = [
             self.session.run([output], {name: values[start : start + step] for name, values in feed.items()})[0]
             for start in range(0, n_rows, step)
         ]
         return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
-    def _values_of(self, row: Mapping[str, Any]) -> list[float]:
-        """Probabilities, or predictions, for one row whose cells need no reading."""
+    def _values_of(self, row: Any) -> list[float]:
+        """Probabilities, or predictions, for one row."""
+        if self._text is not None:
+            return self._run([row], self._outputs[-1])[0].tolist()
+        try:
+            return self._values_of_plain(row)
+        except (KeyError, TypeError, ValueError, OverflowError, struct.error):
+            # A rarer way to say missing, or a mistake: the long way names it.
+            table = {name: [row[name]] for name in self.columns if name in row}
+            return self._run(table, self._outputs[-1])[0].tolist()
+
+    def _values_of_plain(self, row: Mapping[str, Any]) -> list[float]:
+        """The same for a row of a table whose cells need no reading."""
         if self._bound is not None:
             coded = self._matrix
             return self._bound.run([c.code(row[c.name]) if coded and c.coded else row[c.name] for c in self._columns])
