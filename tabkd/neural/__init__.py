@@ -20,8 +20,13 @@ _HOMES = {
     "Stage": "stages",
     "TransformerClassifier": "text",
     "TransformerRegressor": "text",
+    "check_vocabulary": "layers",
+    "empty_student": "layers",
+    "export_module": "onnx",
+    "export_text": "onnx",
     "progressive": "stages",
     "shrink": "layers",
+    "to_distilbert": "layers",
 }
 __all__ = sorted(_HOMES)
 

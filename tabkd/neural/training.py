@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import get_last_checkpoint
 
 from tabkd.neural.distiller import Distiller, outputs_of
@@ -76,6 +77,13 @@ def collator(collated: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[dic
 class _Trainer(Trainer):
     """Knows what each batch's means count for, so that accumulated gradients are those of one large batch."""
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        lengths = [_length(row) for row in self.train_dataset.encoded]  # type: ignore[union-attr]
+        window = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(window, lengths=lengths)
+
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = [_counts(batch) for batch in batches]
@@ -89,6 +97,10 @@ class _Trainer(Trainer):
             for batch, count in zip(batches, counts, strict=True):
                 batch.setdefault("shares", {})[name] = count[name] * each
         return batches, None
+
+
+def _length(row: Any) -> int:
+    return len(row["input_ids"]) if isinstance(row, Mapping) else 1
 
 
 def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
