@@ -309,7 +309,16 @@ class DistilledEstimator(BaseEstimator):
             If the student has a part that cannot be exported exactly, or the answers differ.
         """
         check_is_fitted(self, "student_")
-        return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
+        (member, *more) = self.student_.members
+        exports_itself = getattr(member.adapter.estimator, "to_onnx", None)
+        if exports_itself is None:
+            return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
+        if more or self.threshold_ is not None:
+            raise ValueError(
+                f"{type(member.adapter.estimator).__name__} is exported alone, without a threshold. Use "
+                "ensemble=False and threshold=None."
+            )
+        return exports_itself(path, **options)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score by ``scoring`` if it is set, else by accuracy or R².

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
-from torch import nn
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
 from tabkd.neural.reading import ArrayReader
@@ -66,6 +70,29 @@ class _Module(NeuralEstimator):
             raise TypeError(f"model must be a torch.nn.Module, or a function that makes one, got {self.model!r}.")
         return module
 
+    def to_onnx(self, path: Any, X: Any, **options: Any) -> Path:
+        """Write the network as one ONNX file that answers as :meth:`predict` does, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+        X : array-like of shape (n_samples, n_features)
+            Rows to replay.
+        **options
+            Of :func:`tabkd.neural.export_module`.
+
+        Returns
+        -------
+        Path
+        """
+        from tabkd.neural.onnx import export_module
+
+        check_is_fitted(self, "model_")
+        return export_module(self._exported(), path, X=X, classes=getattr(self, "classes_", None), **options)
+
+    def _exported(self) -> nn.Module:
+        return self.model_
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -97,7 +124,7 @@ class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from tabkd.neural import ModuleClassifier
-    >>> from torch import nn
+    >>> from torch import Tensor, nn
     >>> X, y = load_digits(return_X_y=True)
     >>> layers = lambda width: nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
     >>> teacher = ModuleClassifier(lambda: layers(256), epochs=5, random_state=0).fit(X / 16, y)
@@ -109,3 +136,20 @@ class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):
 
 class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):
     """Any ``torch.nn.Module`` that answers a batch of rows with values (see :class:`ModuleClassifier`)."""
+
+    def _exported(self) -> nn.Module:
+        """The network with the targets' mean and scale behind it."""
+        return nn.Sequential(self.model_, _Affine(self.scale_, self.mean_))
+
+
+class _Affine(nn.Module):
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, scale: np.ndarray, shift: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+        self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * self.scale + self.shift

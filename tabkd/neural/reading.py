@@ -38,6 +38,8 @@ class TextReader:
         self.tokenizer = tokenizer
         self.max_length = max_length or most
         self.text_columns = text_columns
+        #: What the texts of a row were called when they were read last: two for pairs.
+        self.names: tuple[str, ...] = ("text",)
 
     def rows(self, X: Any) -> list[Any]:
         """Texts, or pairs of texts, as the tokenizer takes them.
@@ -53,7 +55,9 @@ class TextReader:
             raise TypeError("X is one string; give a list of texts.")
         if type(X).__module__.partition(".")[0] == "polars":
             X = X.to_pandas() if hasattr(X, "columns") else X.to_list()
+        names: tuple[str, ...] = ()
         if isinstance(X, pd.DataFrame):
+            names = tuple(str(name) for name in self._names(X)) if all(isinstance(n, str) for n in X) else ()
             columns = [X[name] for name in self._names(X)]
             rows = list(columns[0]) if len(columns) == 1 else list(zip(*columns, strict=True))
         elif isinstance(X, np.ndarray) and X.ndim == 2:
@@ -71,6 +75,8 @@ class TextReader:
                         f"Row {number} holds {part!r} ({type(part).__name__}) where a text should be. Replace missing "
                         'texts by "".'
                     )
+        if rows:
+            self.names = names or (("text", "text_pair") if isinstance(rows[0], tuple) else ("text",))
         return rows
 
     def _names(self, X: pd.DataFrame) -> list[Any]:

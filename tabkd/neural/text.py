@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
@@ -120,10 +122,19 @@ class _Transformer(NeuralEstimator):
         """
         from tabkd.neural.onnx import export_text
 
-        classes = getattr(self, "classes_", None)
+        check_is_fitted(self, "model_")
         return export_text(
-            self.model_, self.reader_.tokenizer, path, classes=classes, max_length=self.reader_.max_length, **options
+            self._exported(),
+            self.reader_.tokenizer,
+            path,
+            classes=getattr(self, "classes_", None),
+            max_length=self.reader_.max_length,
+            text_columns=self.reader_.names,
+            **options,
         )
+
+    def _exported(self) -> nn.Module:
+        return self.model_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -208,8 +219,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
     >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     >>> texts, labels = ["good film", "bad film"] * 20, ["yes", "no"] * 20
-    >>> model = TransformerClassifier(tiny, tokenizer=tokenizer, epochs=3, learning_rate=0.01, random_state=0)
-    >>> model.fit(texts, labels).predict(["bad", "good"]).tolist()
+    >>> model = TransformerClassifier(tiny, tokenizer=tokenizer, epochs=10, learning_rate=0.003, random_state=0)
+    >>> model.fit(texts, labels).predict(["bad film", "good film"]).tolist()
     ['no', 'yes']
     """
 
@@ -247,6 +258,16 @@ class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
     >>> model.fit(["good film", "bad film"] * 20, [5.0, 1.0] * 20).predict(["good film"]).shape
     (1,)
     """
+
+    def _exported(self) -> nn.Module:
+        """The model with the targets' mean and scale in its last layer."""
+        model = copy.deepcopy(self.model_)
+        last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+        scale, mean = (torch.as_tensor(part, dtype=last.weight.dtype) for part in (self.scale_, self.mean_))
+        with torch.no_grad():
+            last.weight.mul_(scale[:, None])
+            last.bias.mul_(scale).add_(mean)
+        return model
 
 
 for _class, _metrics in (

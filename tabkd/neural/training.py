@@ -84,6 +84,9 @@ class _Trainer(Trainer):
         window = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler(window, lengths=lengths)
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        return torch.utils.data.SequentialSampler(eval_dataset)
+
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = [_counts(batch) for batch in batches]
