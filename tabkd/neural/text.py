@@ -217,8 +217,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     >>> from transformers import BertConfig, BertTokenizerFast
     >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
     >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
-    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-    >>> texts, labels = ["good film", "bad film"] * 20, ["yes", "no"] * 20
+    >>> tiny = BertConfig(vocab_size=8, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    >>> texts, labels = ["good film", "bad film"] * 50, ["yes", "no"] * 50
     >>> model = TransformerClassifier(tiny, tokenizer=tokenizer, epochs=10, learning_rate=0.003, random_state=0)
     >>> model.fit(texts, labels).predict(["bad film", "good film"]).tolist()
     ['no', 'yes']
