@@ -168,7 +168,7 @@ class _Work:
         self._true = self._answers if labels is None else np.asarray(labels)
         if self._true.shape != self._answers.shape:
             raise ValueError(
-                f"labels has the shape {self._true.shape}, but must have {self._answers.shape}. Give one label per text."
+                f"labels has the shape {self._true.shape}, but must have {self._answers.shape}. Give one per text."
             )
         if exact.classes is not None and not np.isin(self._true, exact.classes).all():
             unknown = self._true[~np.isin(self._true, exact.classes)][:3].tolist()
