@@ -289,6 +289,8 @@ def _facts(path: Path, predictor: OnnxPredictor) -> list[list[str]]:
     facts += _graph_facts(path, described)
     if "proof" in described:
         facts.append(["proof", _proof_line(described["proof"])])
+    if "quantized" in described:
+        facts.append(["int8", _int8_line(described["quantized"])])
     versions = described.get("versions", {})
     return [*facts, ["made by", ", ".join(f"{name} {version}" for name, version in versions.items())]]
 
@@ -296,6 +298,10 @@ def _facts(path: Path, predictor: OnnxPredictor) -> list[list[str]]:
 def _inputs_line(predictor: OnnxPredictor) -> str:
     if predictor.metadata["inputs"] == "matrix":
         return _tensor(predictor.session.get_inputs()[0]) + "; categories as codes: 0 unknown, 1 missing, 2 the first"
+    if predictor.metadata["inputs"] == "text":
+        return f"texts, as {predictor.metadata['max_length']} tokens at most: " + ", ".join(
+            _tensor(info) for info in predictor.session.get_inputs()
+        )
     return f"{len(predictor.columns)} columns, each [N, 1] under its own name"
 
 
@@ -335,6 +341,14 @@ def _proof_line(proof: dict[str, Any]) -> str:
     return (
         f"Compared with Python on {proof['rows']:,} rows and {proof['thresholds']:,} thresholds: largest difference "
         f"{proof['largest_difference']:.1e} (allowed {proof['tolerance']:.0e}), {proof['labels_differ']} labels differ."
+    )
+
+
+def _int8_line(report: dict[str, Any]) -> str:
+    left_out = f", without {', '.join(report['left_out'])}" if report["left_out"] else ""
+    return (
+        f"loses {report['drop']:.4f} of {report['measure']} on {report['rows']:,} rows (allowed {report['max_drop']}); "
+        f"attempt {len(report['attempts'])}{left_out}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.metrics import r2_score
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -28,8 +31,11 @@ from transformers import (  # noqa: E402
 )
 
 from tabkd import runtime, runtime_text  # noqa: E402
+from tabkd.cli import app  # noqa: E402
 from tabkd.export import ParityError  # noqa: E402
+from tabkd.export.c_program import c_example  # noqa: E402
 from tabkd.neural.onnx import export_module, export_text  # noqa: E402
+from tabkd.neural.quantize import QuantizationError, quantize  # noqa: E402
 from tabkd.runtime import OnnxPredictor  # noqa: E402
 
 WORDS = [
@@ -309,6 +315,16 @@ def test_two_copied_modules_read_texts_with_tokenizers_alone(written, tmp_path, 
     assert done.stdout.strip() in found if tokenizers == "with" else found in done.stderr
 
 
+def test_file_of_texts_is_inspected(written):
+    done = CliRunner().invoke(app, ["inspect", str(written[0])])
+    assert "texts, as 24 tokens at most: input_ids [N, length] int64" in done.output
+
+
+def test_program_for_tables_refuses_a_file_of_texts(written):
+    with pytest.raises(ValueError, match="reads texts, which only OnnxPredictor can"):
+        c_example(written[0])
+
+
 # ---------------------------------------------------------------- networks on numbers
 
 
@@ -343,3 +359,110 @@ def test_network_that_decides_by_its_numbers_is_refused(tmp_path):
     with pytest.raises(ParityError, match="of X"):
         export_module(Decides(4, 3), tmp_path / "model.onnx", X=ROWS, classes=CLASSES)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- int8
+
+LONG = [" ".join(np.random.default_rng(i).choice(WORDS[5:], 1 + i % 20)) for i in range(60)]
+
+
+def deaf():
+    """A regression one matrix of which has a column of weights that nothing ever reaches, too large for int8."""
+    model = vivid(bert, num_labels=1, num_hidden_layers=1)
+    part = model.bert.encoder.layer[0]
+    with torch.no_grad():
+        part.attention.output.LayerNorm.weight[0] = part.attention.output.LayerNorm.bias[0] = 0
+        part.intermediate.dense.weight[:, 0] = 3000
+    return model
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory):
+    """A regression in float32."""
+    tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(WORDS)})
+    path = tmp_path_factory.mktemp("exact") / "model.onnx"
+    return export_text(vivid(bert, num_labels=1, hidden_size=64), tokenizer, path, max_length=24)
+
+
+def test_int8_is_smaller_and_says_what_was_tried(exact, tmp_path):
+    path = quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0.2)
+    report = OnnxPredictor(path).metadata["quantized"]
+    assert path.stat().st_size < 0.7 * exact.stat().st_size
+    assert report["attempts"][-1] | {"size": 0} == {key: report[key] for key in report["attempts"][-1]} | {"size": 0}
+    assert "proof" not in OnnxPredictor(path).metadata and report["proof"] == OnnxPredictor(exact).metadata["proof"]
+    assert (report["measure"], report["rows"], report["left_out"]) == ("R²", len(LONG), [])
+
+
+def test_loss_in_the_file_is_the_loss_of_the_file(exact, tmp_path):
+    before = OnnxPredictor(exact).predict(LONG)
+    labels = before + np.random.default_rng(0).normal(scale=before.std(), size=len(LONG))
+    made = OnnxPredictor(quantize(exact, tmp_path / "int8.onnx", LONG, labels, max_drop=0.5))
+    drop = r2_score(labels, before) - r2_score(labels, made.predict(LONG))
+    assert made.metadata["quantized"]["drop"] == pytest.approx(drop, abs=1e-6)
+
+
+def test_int8_that_loses_more_than_allowed_is_not_written(exact, tmp_path):
+    with pytest.raises(QuantizationError, match=r"best loses \d\.\d{4} of R² on 60 rows, more than max_drop 0"):
+        quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_part_that_suffers_stays_in_float(tmp_path, tokenizer):
+    path = export_text(
+        deaf(), tokenizer, tmp_path / "int8.onnx", max_length=24, texts=LONG, quantize="int8", max_drop=0.2
+    )
+    report = OnnxPredictor(path).metadata["quantized"]
+    assert [part.partition("encoder/")[2] for part in report["left_out"]] == ["layer.0/intermediate/dense/MatMul"]
+    assert min(attempt["drop"] for attempt in report["attempts"][:4]) > 0.2
+
+
+def test_accuracy_is_measured_where_labels_are_known(tmp_path, tokenizer):
+    labels = np.resize(CLASSES, len(LONG))
+    path = export_text(
+        vivid(bert), tokenizer, tmp_path / "int8.onnx", max_length=24, classes=CLASSES, texts=LONG, labels=labels,
+        quantize="int8", max_drop=0.5,
+    )  # fmt: skip
+    made = OnnxPredictor(path)
+    assert made.metadata["quantized"]["measure"] == "accuracy"
+    assert set(made.predict(LONG)) <= set(CLASSES)
+
+
+def test_labels_that_are_no_classes_are_refused(tmp_path, tokenizer):
+    with pytest.raises(ValueError, match=r"labels holds \[0, 1, 0\], but the classes are \['no'"):
+        export_text(
+            vivid(bert), tokenizer, tmp_path / "int8.onnx", max_length=24, classes=CLASSES, texts=TEXTS,
+            labels=[0, 1] * 3, quantize="int8",
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_leaves_logging_as_it_was(exact, tmp_path, caplog):
+    before = logging.root.manager.disable
+    quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0.5)
+    assert logging.root.manager.disable == before
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": 1.5}, r"max_drop must be in \[0, 1\), got 1.5"),
+        ({"labels": [1.0]}, r"labels has the shape \(1,\), but must have \(60,\)"),
+        ({"texts": []}, "no rows"),
+    ],
+)
+def test_bad_options_of_int8(exact, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        quantize(exact, tmp_path / "int8.onnx", **{"texts": LONG, **options})
+
+
+def test_file_in_int8_is_inspected(exact, tmp_path):
+    path = quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0.2)
+    done = CliRunner().invoke(app, ["inspect", str(path)])
+    assert "of R² on 60 rows (allowed 0.2); attempt 1" in done.output and "proof" not in done.output
+
+
+def test_int8_is_made_of_float32_alone(exact, tmp_path):
+    path = quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0.5)
+    with pytest.raises(ValueError, match="made of a float32 file that reads texts"):
+        quantize(path, path, LONG)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -9,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.runtime import OnnxPredictor
+from tabkd._compat import optional_import
+from tabkd.runtime import METADATA, OnnxPredictor
 
-__all__ = ["Model", "csv_cell", "filled", "identifiers", "is_coded", "known_values", "with_helpers"]
+__all__ = ["Model", "csv_cell", "filled", "identifiers", "is_coded", "known_values", "sealed", "with_helpers"]
 
 _ENSEMBLE_OPSET = 5
 
@@ -23,6 +26,8 @@ class Model:
         self.path = Path(onnx_path)
         predictor = OnnxPredictor(self.path)
         metadata, values = predictor.metadata, predictor.session.get_outputs()[-1]
+        if metadata["inputs"] == "text":
+            raise ValueError(f"{self.path} reads texts, which only OnnxPredictor can. Give a file that reads a table.")
         self.columns: list[dict[str, Any]] = metadata["columns"]
         self.names = predictor.columns
         self.matrix = metadata["inputs"] == "matrix"
@@ -87,3 +92,25 @@ def with_helpers(program: str, helpers: Mapping[str, str]) -> str:
 def csv_cell(text: str) -> str:
     """A text as a cell of CSV."""
     return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\r\n]', text) else text
+
+
+def sealed(model: Any, described: Mapping[str, Any], more: Mapping[str, str]) -> bytes:
+    """A file's content: the graph, what it says about itself and the graph's digest.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    described : mapping
+    more : mapping of str
+        Other metadata.
+
+    Returns
+    -------
+    bytes
+    """
+    onnx = optional_import("onnx", needed_by="to_onnx", extra="all")
+    del model.metadata_props[:]
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    text = json.dumps({**described, "sha256": digest}, ensure_ascii=False)
+    onnx.helper.set_model_props(model, {METADATA: text, **more})
+    return model.SerializeToString()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +18,15 @@ from torch import Tensor, nn
 
 import tabkd
 from tabkd._compat import optional_import
+from tabkd.export.described import sealed
 from tabkd.export.head import label_dtype
 from tabkd.files import replacing
 from tabkd.neural.parity import TOKENS, prove_rows, prove_texts, random_tokens
-from tabkd.runtime import METADATA, OnnxPredictor
+from tabkd.neural.quantize import to_int8
+from tabkd.runtime import OnnxPredictor
 from tabkd.runtime_text import TOKENIZER, TextReader
 
-__all__ = ["export_module", "export_text", "sealed"]
+__all__ = ["export_module", "export_text"]
 
 #: The first with normalisation of layers as one operator, which reduced precision needs whole.
 OPSET = 17
@@ -133,8 +133,6 @@ def export_text(
         described["proof"] = asdict(prove_texts(network.of, predictor, reader, tokenizer, given))
     content = sealed(traced, described, spelled)
     if quantize:
-        from tabkd.neural.quantize import to_int8
-
         content = to_int8(content, given, labels, max_drop=max_drop)
     return _written(path, content)
 
@@ -202,28 +200,6 @@ def export_module(
         predictor = OnnxPredictor(sealed(traced, described, {}))
         described["proof"] = asdict(prove_rows(network.of, predictor, rows))
     return _written(path, sealed(traced, described, {}))
-
-
-def sealed(model: Any, described: Mapping[str, Any], more: Mapping[str, str]) -> bytes:
-    """A file's content: the graph, what it says about itself and the graph's digest.
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-    described : mapping
-    more : mapping of str
-        Other metadata.
-
-    Returns
-    -------
-    bytes
-    """
-    onnx = optional_import("onnx", needed_by="to_onnx", extra="all")
-    del model.metadata_props[:]
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    text = json.dumps({**described, "sha256": digest}, ensure_ascii=False)
-    onnx.helper.set_model_props(model, {METADATA: text, **more})
-    return model.SerializeToString()
 
 
 # ---------------------------------------------------------------- what is asked for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tabkd._compat import optional_import
+from tabkd.export.described import sealed
 from tabkd.files import replacing
 from tabkd.runtime import OnnxPredictor
 from tabkd.runtime_text import TOKENIZER, TextReader
@@ -115,7 +116,7 @@ def to_int8(content: bytes, texts: Any, labels: Any = None, *, max_drop: float =
     Returns
     -------
     bytes
-        Its metadata list under ``"quantized"`` what was tried.
+        Its metadata hold under ``"quantized"`` what was tried, and the proof of the float32 file.
 
     Raises
     ------
@@ -163,17 +164,22 @@ class _Work:
         self._rows = TextReader(self._described, self._more[TOKENIZER]).rows(texts)
         self.n_rows = len(self._rows)
         self._answers, self._values = exact.predict(self._rows), self._numbers(exact, self._rows[:_N_SAMPLE])
-        self._true = self._answers if labels is None else np.asarray(labels)
-        if len(self._true) != self.n_rows:
-            raise ValueError(f"labels has {len(self._true)} rows, but texts {self.n_rows}. Give one label per text.")
         self._regression = exact.classes is None
+        self._true = self._answers if labels is None else np.asarray(labels)
+        if self._true.shape != self._answers.shape:
+            raise ValueError(
+                f"labels has the shape {self._true.shape}, but must have {self._answers.shape}. Give one per text."
+            )
+        if exact.classes is not None and not np.isin(self._true, exact.classes).all():
+            unknown = self._true[~np.isin(self._true, exact.classes)][:3].tolist()
+            raise ValueError(f"labels holds {unknown}, but the classes are {exact.classes.tolist()}. Use these.")
         self.measure = "R²" if self._regression else "agreement" if labels is None else "accuracy"
         self._score = self._scored(self._answers)
         self._groups = _groups(self._model())
 
     def tried(self, way: Attempt) -> Attempt:
         """The attempt with its size and loss."""
-        made = self._made(way, [group for group in self._groups if group not in way.left_out])
+        made = self._made(way, self._described)
         done = replace(way, size=len(made), drop=self._score - self._scored(OnnxPredictor(made).predict(self._rows)))
         logger.info("int8: %s", done)
         return done
@@ -182,35 +188,37 @@ class _Work:
         """Parts of the graph, the one first whose quantisation by itself moves the answers most."""
         rows, harm = self._rows[:_N_SAMPLE], {}
         for group in self._groups:
-            moved = self._numbers(OnnxPredictor(self._made(way, [group])), rows) - self._values
+            alone = replace(way, left_out=tuple(other for other in self._groups if other != group))
+            moved = self._numbers(OnnxPredictor(self._made(alone, self._described)), rows) - self._values
             harm[group] = float(np.square(moved).mean())
         return sorted(harm, key=lambda group: -harm[group])
 
     def finished(self, way: Attempt, tried: Sequence[Attempt], max_drop: float) -> bytes:
         """The file, with what was tried in its metadata."""
+        kept = {key: value for key, value in self._described.items() if key != "proof"}
         report = {
             **asdict(way),
             "max_drop": max_drop,
             "measure": self.measure,
             "rows": self.n_rows,
             "attempts": [asdict(attempt) for attempt in tried],
+            "proof": self._described["proof"],  # which is true of the float32 file, and of this one no more
         }
-        return self._made(way, [group for group in self._groups if group not in way.left_out], report)
+        return self._made(way, {**kept, "quantized": report})
 
-    def _made(self, way: Attempt, groups: Collection[str], report: Mapping[str, Any] | None = None) -> bytes:
-        from tabkd.neural.onnx import sealed
-
+    def _made(self, way: Attempt, described: Mapping[str, Any]) -> bytes:
         onnx, tools = _onnx(), optional_import("onnxruntime.quantization", needed_by="int8", extra="neural")
+        nodes = [name for group, names in self._groups.items() if group not in way.left_out for name in names]
         model = self._model()
         with TemporaryDirectory() as folder, _quiet():
             target = Path(folder, "int8.onnx")
             tools.quantize_dynamic(
                 model, target, per_channel=way.per_channel, reduce_range=way.reduce_range,
                 weight_type=tools.QuantType.QInt8 if way.weights == "int8" else tools.QuantType.QUInt8,
-                nodes_to_quantize=[name for group in groups for name in self._groups[group]],
+                nodes_to_quantize=nodes,
             )  # fmt: skip
             made = onnx.load(target)
-        return sealed(made, {**self._described, **({} if report is None else {"quantized": report})}, self._more)
+        return sealed(made, described, self._more)
 
     def _model(self) -> Any:
         return _onnx().load_from_string(self._content)
