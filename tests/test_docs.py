@@ -17,7 +17,7 @@ DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = [
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("guide", "check", "budget", "search", "blend", "export")),
+    *(DOCS / f"{name}.md" for name in ("guide", "check", "budget", "search", "blend", "export", "neural")),
 ]
 #: A python block, and the text block under it that says what is printed.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
@@ -58,7 +58,8 @@ def test_diagram_of_pairs_is_what_its_script_draws():
 
 
 @pytest.mark.parametrize(
-    "module", ["tabkd", "tabkd.targets", "tabkd.columns", "tabkd.students", "tabkd.export", "tabkd.runtime"]
+    "module",
+    ["tabkd", "tabkd.targets", "tabkd.columns", "tabkd.students", "tabkd.export", "tabkd.runtime", "tabkd.neural"],
 )
 def test_api_page_names_every_public_name(module):
     sections = re.split(r"^## ", (DOCS / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
