@@ -211,18 +211,19 @@ def test_model_and_tokenizer_stay_as_they_were(tmp_path, tokenizer):
 class Frozen(nn.Module):
     """Decides in Python by the length of its input, which tracing freezes."""
 
-    def __init__(self):
+    def __init__(self, factor):
         super().__init__()
-        self.embedding = nn.Embedding(len(WORDS), 3)
+        self.embedding, self.factor = nn.Embedding(len(WORDS), 3), factor
 
     def forward(self, input_ids, attention_mask):
-        vectors = self.embedding(input_ids) * attention_mask[..., None]
-        return vectors.sum(1) if input_ids.shape[1] < 12 else -vectors.sum(1)
+        total = (self.embedding(input_ids) * attention_mask[..., None]).sum(1)
+        return total if input_ids.shape[1] < 12 else total * self.factor
 
 
-def test_file_that_answers_otherwise_is_not_written(tmp_path, tokenizer):
+@pytest.mark.parametrize(("classes", "factor"), [(CLASSES, -1), (CLASSES, 1.001), (None, 1.001)])
+def test_file_that_answers_otherwise_is_not_written(tmp_path, tokenizer, classes, factor):
     with pytest.raises(ParityError, match=r"not written: for .* it answers \[.*PyTorch \["):
-        export_text(Frozen(), tokenizer, tmp_path / "model.onnx", max_length=24, classes=CLASSES)
+        export_text(Frozen(factor), tokenizer, tmp_path / "model.onnx", max_length=24, classes=classes)
     assert list(tmp_path.iterdir()) == []
 
 
