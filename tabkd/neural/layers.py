@@ -94,9 +94,9 @@ def shrink(
         student.base_model.pooler = None
     source, wanted = model.state_dict(), student.state_dict()
     state = {key: source[_LAYER.sub(lambda m: f"{m[1]}{chosen[int(m[2])]}{m[3]}", key)] for key in wanted}
-    if config.model_type in _CUT:
-        head_size = config.hidden_size // config.num_attention_heads
-        state = narrowed(state, {key: value.shape for key, value in wanted.items()}, head_size)
+    shapes = {key: value.shape for key, value in wanted.items()}
+    if any(state[key].shape != shape for key, shape in shapes.items()):
+        state = narrowed(state, shapes, config.hidden_size // config.num_attention_heads)
     student.load_state_dict(state)
     return student
 

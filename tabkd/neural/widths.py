@@ -63,9 +63,7 @@ def narrowed(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], head
         place: _largest(score, lengths[place], group=head_size if place[1] == "heads" else 1)
         for place, score in scores.items()
     }
-    return {
-        key: _taken(value, [kept[place] if place else None for place in places[key]]) for key, value in state.items()
-    }
+    return {key: _taken(value, places[key], kept) for key, value in state.items()}
 
 
 def _places(key: str, shape: torch.Size, narrow: torch.Size) -> list[_Place | None]:
@@ -89,8 +87,8 @@ def _largest(scores: Tensor, n: int, group: int) -> Tensor:
     return (best[:, None] * group + torch.arange(group)).flatten()
 
 
-def _taken(value: Tensor, kept: list[Tensor | None]) -> Tensor:
-    for axis, entries in enumerate(kept):
-        if entries is not None:
-            value = value.index_select(axis, entries.to(value.device))
+def _taken(value: Tensor, places: list[_Place | None], kept: dict[_Place, Tensor]) -> Tensor:
+    for axis, place in enumerate(places):
+        if place is not None:
+            value = value.index_select(axis, kept[place].to(value.device))
     return value
