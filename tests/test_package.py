@@ -52,7 +52,10 @@ LAYERS = [
     {"tabkd.search"},
     {"tabkd.evaluate"},
     # The neural part stands on soft targets alone; estimators know it by its tags.
-    {"tabkd.neural", "tabkd.neural.outputs", "tabkd.neural.maps", "tabkd.neural.functions"},
+    {
+        *("tabkd.neural", "tabkd.neural.outputs", "tabkd.neural.maps", "tabkd.neural.functions"),
+        *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths"),
+    },
     {"tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"},
     {"tabkd.neural.parity"},
     {"tabkd.neural.quantize"},

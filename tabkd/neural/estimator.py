@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
 from transformers import PreTrainedModel
 
-from tabkd.neural.layers import check_vocabulary
+from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.teachers import log_soft_targets, module_of
