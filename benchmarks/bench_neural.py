@@ -3,7 +3,7 @@
 quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 and 2 of its layers, each with and without
     the teacher, also where 500 rows have labels (the teacher knows those alone). English reviews, test set.
 inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
-speed: a step with the teacher's answers cached against the same step with the teacher run; and a whole distillation against
+speed: a step with the teacher's answers cached against the same step with the teacher run; and a distillation against
     TextBrewer's (pip install textbrewer tensorboard), same models, rows and steps.
 
 Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed]

