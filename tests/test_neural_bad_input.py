@@ -169,3 +169,9 @@ def test_distilbert_takes_what_bert_takes(teacher):
     )
     student = classifier(small, teacher=teacher, objective=[Hidden("last"), Relations()]).fit(X, Y)
     assert student.score(X, Y) > 0.9
+
+
+def test_teacher_module_of_another_label_order_is_refused():
+    given = BertForSequenceClassification(config(id2label={0: "yes", 1: "no"}, label2id={"yes": 0, "no": 1}))
+    with pytest.raises(ValueError, match=r"outputs are in the order \['yes', 'no'\], the labels of y"):
+        classifier(teacher=given).fit(X, Y)

@@ -101,6 +101,8 @@ def _answered(
 def _of_module(
     module: nn.Module, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
 ) -> np.ndarray:
+    if classes is not None:
+        _check_order(module, classes)
     lesson = Lesson(reader.encoded(reader.rows(X)))
     found: np.ndarray | None = None
     for rows, logits in predicted(module, lesson, reader, batch_size, device):
@@ -113,6 +115,17 @@ def _of_module(
             f"The teacher has {n_outputs} outputs, but y has {0 if classes is None else len(classes)} classes."
         )
     return found
+
+
+def _check_order(module: Any, classes: np.ndarray) -> None:
+    """Raise if a transformer's own names for its outputs are the classes in another order."""
+    known = getattr(getattr(module, "config", None), "id2label", None) or {}
+    theirs, ours = [str(known[i]) for i in sorted(known)], [str(label) for label in classes.tolist()]
+    if theirs != ours and sorted(theirs) == sorted(ours):
+        raise ValueError(
+            f"The teacher's outputs are in the order {theirs}, the labels of y in the order {ours}. Wrap the teacher in "
+            "a TransformerClassifier, or rename its labels (config.id2label)."
+        )
 
 
 def _fingerprint(teacher: Any, rows: Any, classes: np.ndarray | None) -> str:

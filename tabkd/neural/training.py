@@ -78,7 +78,9 @@ class _Trainer(Trainer):
     """Knows what each batch's means count for, so that accumulated gradients are those of one large batch."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.args.train_sampling_strategy != "group_by_length":
+        # The first releases of transformers 5 call it by a flag of its own.
+        strategy = getattr(self.args, "train_sampling_strategy", None)
+        if strategy != "group_by_length" and not getattr(self.args, "group_by_length", False):
             return super()._get_train_sampler(train_dataset)
         lengths = [_length(row) for row in self.train_dataset.encoded]  # type: ignore[union-attr]
         window = self.args.train_batch_size * self.args.gradient_accumulation_steps
