@@ -123,8 +123,8 @@ def _check_order(module: Any, classes: np.ndarray) -> None:
     theirs, ours = [str(known[i]) for i in sorted(known)], [str(label) for label in classes.tolist()]
     if theirs != ours and sorted(theirs) == sorted(ours):
         raise ValueError(
-            f"The teacher's outputs are in the order {theirs}, the labels of y in the order {ours}. Wrap the teacher in "
-            "a TransformerClassifier, or rename its labels (config.id2label)."
+            f"The teacher's outputs are in the order {theirs}, the labels of y in the order {ours}. Wrap the teacher "
+            "in a TransformerClassifier, or rename its labels (config.id2label)."
         )
 
 
