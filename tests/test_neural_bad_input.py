@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -175,3 +176,25 @@ def test_teacher_module_of_another_label_order_is_refused():
     given = BertForSequenceClassification(config(id2label={0: "yes", 1: "no"}, label2id={"yes": 0, "no": 1}))
     with pytest.raises(ValueError, match=r"outputs are in the order \['yes', 'no'\], the labels of y"):
         classifier(teacher=given).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("rows", "y", "weight", "message"),
+    [
+        (X, Y[:-1], None, "inconsistent numbers of samples"),
+        (X, Y, np.ones(3), "inconsistent numbers of samples"),
+        ([], [], None, "classes"),
+        (X, np.linspace(0, 1, len(X)), None, "Unknown label type"),
+        (X, None, None, "requires y to be passed"),
+    ],
+    ids=["target", "weight", "empty", "continuous", "none"],
+)
+def test_rows_that_do_not_fit_are_refused(rows, y, weight, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(epochs=1).fit(rows, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
+def test_model_that_is_not_fitted_says_so(method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(classifier(), method)(X)

@@ -19,7 +19,8 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss, mean_squared_error, r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
 from transformers import PreTrainedModel
@@ -138,8 +139,9 @@ class NeuralEstimator(BaseEstimator):
             student = self._built(self._n_outputs(y))
             reader = self._reader(student)
             rows = reader.rows(X)
-            if len(rows) != len(y):
-                raise ValueError(f"X has {len(rows)} rows, but y has {len(y)}. Give as many of both.")
+            if not rows:
+                raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required. X is empty.")
+            check_consistent_length(rows, y, sample_weight, log_soft)
             weight = None if sample_weight is None else column_or_1d(sample_weight).astype(np.float32)
             lesson = Lesson(reader.encoded(rows), self._targets(y), log_soft, weight)
             lesson, watched = self._watched(lesson, y, eval_set, reader, seed)
@@ -268,16 +270,21 @@ class NeuralClassifierMixin:
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of shape (n_samples,)."""
-        return self.classes_[self._raw(X).argmax(axis=1)]  # type: ignore[attr-defined]
+        codes = self._raw(X).argmax(axis=1)  # type: ignore[attr-defined]
+        return self.classes_[codes]
 
     def _read_target(self, y: Any) -> np.ndarray:
         if y is None:
-            raise ValueError("y is None. Give labels; None for each row that has none.")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. Give labels, and None for a "
+                "row that has none."
+            )
         y = y.to_numpy() if isinstance(y, pd.Series) else y
         y = column_or_1d(np.asarray(y), warn=True)
         labelled = y[~pd.isna(y)]
         if len(labelled) and isinstance(labelled[0], list | tuple | set):
             raise ValueError("Several labels per row are not supported. Fit one estimator per label.")
+        check_classification_targets(np.array(labelled.tolist()))
         return y
 
     def _unlabelled(self, y: np.ndarray) -> np.ndarray:
@@ -346,7 +353,8 @@ class NeuralRegressorMixin:
 
     def predict(self, X: Any) -> np.ndarray:
         """Values of shape (n_samples,) or (n_samples, n_outputs)."""
-        values = self._raw(X).astype(np.float64) * self.scale_ + self.mean_  # type: ignore[attr-defined]
+        values = self._raw(X).astype(np.float64)  # type: ignore[attr-defined]
+        values = values * self.scale_ + self.mean_
         return values[:, 0] if values.shape[1] == 1 else values
 
     def _read_target(self, y: Any) -> np.ndarray:

@@ -140,6 +140,7 @@ class _Transformer(NeuralEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.one_d_array = tags.input_tags.string = True
+        tags.input_tags.two_d_array = False  # of numbers; tables of texts are read
         tags.non_deterministic = self.random_state is None
         return tags
 
