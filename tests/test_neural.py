@@ -67,10 +67,11 @@ def test_same_seed_gives_the_same_model(teacher):
     np.testing.assert_array_equal(again.predict_proba(X), teacher.predict_proba(X))
 
 
-def test_global_generators_are_left_alone():
+@pytest.mark.parametrize("taught", [False, True])
+def test_global_generators_are_left_alone(teacher, taught):
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    classifier(epochs=1).fit(X[:40], Y[:40])
+    classifier(epochs=1, teacher=teacher if taught else None).fit(X[:40], Y[:40])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -103,6 +104,13 @@ def test_sample_weights_of_zero_leave_rows_out():
     y[:60] = np.where(Y[:60] == "yes", "no", "yes")
     weight = np.r_[np.zeros(60), np.ones(len(Y) - 60)]
     assert classifier().fit(X, y, sample_weight=weight).score(X[:60], Y[:60]) > 0.9
+
+
+def test_size_of_equal_weights_changes_nothing():
+    plain = {"epochs": 1, "training_args": {"optim": "sgd", "max_grad_norm": 0.0}}
+    weights = (None, np.full(len(X), 0.001))
+    found = [classifier(**plain).fit(X, Y, sample_weight=weight).predict_proba(X) for weight in weights]
+    np.testing.assert_allclose(*found, atol=1e-6)
 
 
 def test_given_model_is_copied_and_keeps_its_bytes():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -79,14 +79,16 @@ class NeuralEstimator(BaseEstimator):
             if self._unlabelled(y).any():
                 row = int(np.flatnonzero(self._unlabelled(y))[0])
                 raise ValueError(f"Row {row} has no label, and there is no teacher to learn from. Give teacher=.")
-            return self._fit(X, y, None, 1.0, 1.0, sample_weight, None, eval_set)
-        reader = self._reader(self._built(self._n_outputs(y)))
-        found = log_soft_targets(
-            self.teacher, X, self._classes(y), reader=reader, folder=self.cache, batch_size=2 * self.batch_size,
-            device=self._device(),
-        )  # fmt: skip
-        soft = self._taught(found, y)
-        return self._fit(X, y, soft, self.alpha, self.temperature, sample_weight, self.teacher, eval_set)
+            return self._fit(X, y, lambda reader: None, 1.0, 1.0, sample_weight, None, eval_set)
+
+        def answered(reader: Any) -> Any:
+            found = log_soft_targets(
+                self.teacher, X, self._classes(y), reader=reader, folder=self.cache, batch_size=2 * self.batch_size,
+                device=self._device(),
+            )  # fmt: skip
+            return self._taught(found, y)
+
+        return self._fit(X, y, answered, self.alpha, self.temperature, sample_weight, self.teacher, eval_set)
 
     def fit_soft(
         self,
@@ -118,7 +120,11 @@ class NeuralEstimator(BaseEstimator):
         self
         """
         y = self._read_target(y)
-        return self._fit(X, y, self._log_soft(soft_targets, y), alpha, temperature, sample_weight, teacher, None)
+
+        def answered(reader: Any) -> np.ndarray:
+            return self._log_soft(soft_targets, y)
+
+        return self._fit(X, y, answered, alpha, temperature, sample_weight, teacher, None)
 
     # ---------------------------------------------------------------- fit
 
@@ -126,7 +132,7 @@ class NeuralEstimator(BaseEstimator):
         self,
         X: Any,
         y: np.ndarray,
-        log_soft: Any,
+        answered: Callable[[Any], Any],
         alpha: float,
         temperature: float,
         sample_weight: Any,
@@ -141,7 +147,8 @@ class NeuralEstimator(BaseEstimator):
             rows = reader.rows(X)
             if not rows:
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required. X is empty.")
-            check_consistent_length(rows, y, sample_weight, log_soft)
+            check_consistent_length(rows, y, sample_weight)
+            log_soft = answered(reader)
             weight = None if sample_weight is None else column_or_1d(sample_weight).astype(np.float32)
             lesson = Lesson(reader.encoded(rows), self._targets(y), log_soft, weight)
             lesson, watched = self._watched(lesson, y, eval_set, reader, seed)
@@ -316,7 +323,7 @@ class NeuralClassifierMixin:
         return codes
 
     def _log_soft(self, soft: Any, y: np.ndarray) -> np.ndarray:
-        soft, classes = np.asarray(soft, dtype=np.float64), self._classes(y)
+        soft, classes = np.asarray(soft, dtype=np.float64), self.classes_
         if soft.shape != (len(y), len(classes)):
             raise ValueError(
                 f"soft_targets has shape {soft.shape}, but must have {(len(y), len(classes))}: the labels of these "
@@ -385,9 +392,7 @@ class NeuralRegressorMixin:
         soft = np.asarray(soft, dtype=np.float64).reshape(len(y), -1)
         if soft.shape != y.shape:
             raise ValueError(f"soft_targets has shape {soft.shape}, but must have {y.shape}, one row per row of X.")
-        labelled = y[~self._unlabelled(y)]
-        scale = labelled.std(axis=0)
-        return ((soft - labelled.mean(axis=0)) / np.where(scale == 0, 1.0, scale)).astype(np.float32)
+        return ((soft - self.mean_) / self.scale_).astype(np.float32)
 
     def _taught(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
         return self._log_soft(found, y)

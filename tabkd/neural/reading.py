@@ -102,10 +102,6 @@ class TextReader:
         """One batch, padded to its longest row."""
         return dict(self.tokenizer.pad(list(encoded), return_tensors="pt"))
 
-    def size(self, encoded: dict[str, list[int]]) -> int:
-        """Tokens of a row."""
-        return len(encoded["input_ids"])
-
 
 class ArrayReader:
     """Arrays, or data sets of them, as float32 tensors (whole numbers stay whole)."""
@@ -135,7 +131,3 @@ class ArrayReader:
     def collated(self, encoded: Sequence[Any]) -> Tensor:
         """One batch."""
         return torch.stack(list(encoded))
-
-    def size(self, encoded: Any) -> int:
-        """Rows are of one size."""
-        return 1

@@ -98,7 +98,7 @@ class _Trainer(Trainer):
             if self.args.world_size > 1:
                 total = self.accelerator.gather(total).sum()
                 n_batches = self.accelerator.gather(n_batches).sum()
-            each = float(n_batches) / max(float(total), 1.0)
+            each = float(n_batches) / (float(total) or 1.0)
             for batch, count in zip(batches, counts, strict=True):
                 batch.setdefault("shares", {})[name] = count[name] * each
         return batches, None
@@ -303,7 +303,7 @@ def predicted(
     model: nn.Module, lesson: Lesson, reader: Any, batch_size: int, device: str
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Rows and their logits, batch after batch, rows of like length together."""
-    order = np.argsort([reader.size(row) for row in lesson.encoded], kind="stable")
+    order = np.argsort([_length(row) for row in lesson.encoded], kind="stable")
     was_training = model.training
     model.to(device).eval()
     try:
