@@ -49,17 +49,22 @@ class Trials:
         Where fitted teachers are cached.
     seed : int or None
         Of the folds, where the estimator has none: every trial must be scored on the same.
+    X_unlabeled : table or None
+        Rows without labels.
 
     Attributes
     ----------
     folds : Folds
     """
 
-    def __init__(self, estimator: Any, rows: Rows, memory: Any, seed: int | None = None) -> None:
+    def __init__(
+        self, estimator: Any, rows: Rows, memory: Any, seed: int | None = None, X_unlabeled: Any = None
+    ) -> None:
         self.estimator = estimator
         self.rows = rows
         self.memory = memory
-        recipe = Recipe(estimator, rows)
+        self.X_unlabeled = X_unlabeled
+        recipe = Recipe(estimator, rows, None, X_unlabeled)
         _check_scoring(recipe.judge)
         if recipe.seed is None:
             recipe.seed = 0 if seed is None else seed
@@ -67,6 +72,11 @@ class Trials:
         if not recipe.frozen:
             check_classes_outside_pairs(self.folds, rows.targets)
         self._taught: dict[str, Teaching] = {}
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What was given beside the labelled rows, as plain data: scores with and without it are not comparable."""
+        return {} if self.X_unlabeled is None else {"rows without labels": joblib.hash(self.X_unlabeled)}
 
     def teacher(self, params: Mapping[str, Any], report: Report | None = None) -> list[float]:
         """Score of a teacher on each split, by ordinary folds: it learns from true labels alone."""
@@ -110,7 +120,7 @@ class Trials:
 
     def _recipe(self, params: Mapping[str, Any]) -> Recipe:
         candidate = clone_estimator(self.estimator).set_params(**params, memory=self.memory, verbose=0)
-        recipe = Recipe(candidate, self.rows)
+        recipe = Recipe(candidate, self.rows, None, self.X_unlabeled)
         recipe.outer = self.folds
         return recipe
 
