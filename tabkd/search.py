@@ -9,17 +9,17 @@ from typing import Any, Self
 
 import joblib
 import numpy as np
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from tabkd._compat import clone_estimator, is_regressor
+from tabkd._compat import clone_estimator, is_regressor, last_step
 from tabkd.columns import column_positions
+from tabkd.families import BOOSTERS, family
 from tabkd.rows import Rows, read_rows, read_seed
-from tabkd.settings import cross_fit_of
+from tabkd.settings import cross_fit_of, is_frozen
 from tabkd.spaces import Space, check_space, default_space, parameter_names
 from tabkd.stages import Stage, problem
 from tabkd.studies import quiet_optuna
@@ -212,7 +212,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         """Parameters of the best teacher."""
         self.teacher_study_, space = None, self.teacher_space
         n_trials = self.n_trials if self.n_teacher_trials is None else self.n_teacher_trials
-        if isinstance(self.estimator.teacher, FrozenEstimator) or n_trials == 0:
+        if is_frozen(self.estimator) or isinstance(self.estimator.teacher, list | tuple) or n_trials == 0:
             return {}
         if space is None:
             space = default_space(self.estimator.teacher, "teacher", rounds=(0.5, 2.0))
@@ -261,11 +261,17 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         space["alpha"] = FloatDistribution(0.0, 1.0, step=0.05)  # 1 is no teacher at all
         if hasattr(estimator.student, "fit_soft"):
             space["temperature"] = FloatDistribution(1.0, 8.0, log=True)
+        if estimator.targets == "soft":
+            space["targets"] = CategoricalDistribution(["soft", "trusted"])
+        small = family(last_step(estimator.student)) not in BOOSTERS  # boosters gain too little for the time
+        if estimator.transfer is None and small and not rows.texts:
+            space["transfer"] = CategoricalDistribution([None, "munge"])
         sets = {"given": estimator.teacher_features, "student's": estimator.student_features}
-        if not hasattr(estimator.student_features, "get_support"):
-            columns = [set(column_positions(rows.X, spec, "columns")) for spec in sets.values()]
-            if columns[0] != columns[1] and not isinstance(estimator.teacher, FrozenEstimator):
-                space["teacher_features"] = sets
+        if not hasattr(estimator.student_features, "get_support") and not is_frozen(estimator):
+            given, own = (column_positions(rows.X, spec, "columns") for spec in sets.values())
+            if set(given) != set(own):
+                privileged = [position for position in given if position not in own]
+                space["teacher_features"] = sets | ({"privileged": privileged} if privileged else {})
         return space
 
     def _check(self) -> None:

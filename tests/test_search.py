@@ -118,9 +118,18 @@ def test_search_of_students_fits_no_teacher_twice(cancer, monkeypatch):
 
 
 def test_teachers_columns_are_a_choice_of_the_student_stage(cancer):
-    search = searched(*cancer, space=None, n_trials=8)
+    search = searched(*cancer, space=None, n_trials=12)
     drawn = [params["teacher_features"] for params in search.cv_results_["params"] if "teacher_features" in params]
-    assert {str(columns) for columns in drawn} == {"None", str(slice(0, 10))}
+    privileged = list(range(10, cancer[0].shape[1]))
+    assert {str(columns) for columns in drawn} == {"None", str(slice(0, 10)), str(privileged)}
+
+
+@pytest.mark.parametrize(
+    ("student", "tried"), [(LGBMClassifier(n_estimators=3, verbose=-1), False), (DecisionTreeClassifier(), True)]
+)
+def test_students_that_are_no_boosters_try_synthetic_rows(cancer, student, tried):
+    search = searched(*cancer, distilled().set_params(student=student), space=None, n_trials=2, refit=False)
+    assert ("transfer" in search.study_.trials[-1].params) == tried
 
 
 def test_teachers_are_searched_first_by_their_own_score(cancer):
