@@ -17,7 +17,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from _common import DATA, RESULTS, arguments, save, table
-from _gaps import figures, gaps, winners
+from _gaps import REFERENCES, figures, gaps, winners
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import ConvergenceWarning
@@ -49,8 +49,8 @@ SEEDS = (0, 1, 2, 3, 4)
 SETTINGS = ("compression", "privileged")
 #: Rows that are held out: at most so many, and a table with fewer left is too small.
 N_TEST, MIN_TEST = 10_000, 1_000
-#: Students see a row once per class, so tables of many classes end here.
-MANY_CLASSES, MANY_CLASSES_ROWS = 10, 3_000
+#: Boosters grow a tree per class and round, other students see a row once per class: such tables end at fewer rows.
+MANY_CLASSES, MANY_CLASSES_ROWS = 10, 1_000
 
 KEY = ("table", "rows", "seed", "setting", "student", "option")
 
@@ -58,12 +58,13 @@ KEY = ("table", "rows", "seed", "setting", "student", "option")
 # ---------------------------------------------------------------- models
 
 
-def teacher(regression: bool) -> Any:
-    """The strongest of some LightGBM settings on four tables: few leaves and small steps."""
-    cls = LGBMRegressor if regression else LGBMClassifier
+def teacher(n_classes: int) -> Any:
+    """The strongest of some LightGBM settings on four tables: few leaves, small steps; 0 classes are a regression."""
+    cls = LGBMClassifier if n_classes else LGBMRegressor
+    trees = 100 if n_classes > MANY_CLASSES else 300
     return cls(
-        n_estimators=300,
-        learning_rate=0.03,
+        n_estimators=trees,
+        learning_rate=9 / trees,
         num_leaves=15,
         subsample=0.8,
         subsample_freq=1,
@@ -111,10 +112,11 @@ STUDENTS = {
     "mlp_200_epochs": prepared(MLPClassifier((32,)), MLPRegressor((32,))),
 }
 
-#: What is learnt from soft targets that are there already, one fit each.
+#: Learnt from the soft targets of the pairs of folds, one fit each.
 TAUGHT: dict[str, dict[str, Any]] = {"soft": {"alpha": 0.5}, "soft_0": {"alpha": 0}, "hard": {"alpha": 0}}
-#: What is fitted and scored on pairs of folds.
-OPTIONS: dict[str, dict[str, Any]] = {"auto": {}}
+#: Ordinary folds: one fit each here too, but for teachers of their own; ``soft_folds`` is what others are held against.
+_FOLDS: dict[str, Any] = {"cross_fit": "folds", "alpha": 0.5}
+OPTIONS: dict[str, dict[str, Any]] = {"auto": {}, "soft_folds": _FOLDS}
 
 
 # ---------------------------------------------------------------- one table, number of rows and seed
@@ -128,7 +130,6 @@ class Cell:
     n_rows: int
     seed: int
     memory: str
-    records: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         X, y, self.entry = table(self.name)
@@ -143,6 +144,7 @@ class Cell:
         n_test = min(N_TEST, max(MIN_TEST, len(X_rest) // 2))
         self.X_test, self.X_more = X_rest[:n_test], X_rest[n_test:]
         self.y, self.y_test = np.asarray(y), np.asarray(y_rest[:n_test])
+        self.n_classes = 0 if self.regression else len(np.unique(self.y))
         if self.regression:  # networks need it
             mean, scale = self.y.mean(), self.y.std()
             self.y, self.y_test = (self.y - mean) / scale, (self.y_test - mean) / scale
@@ -152,7 +154,7 @@ class Cell:
 
     def distilled(self, student: Any, **params: Any) -> DistilledEstimator:
         return DistilledEstimator(
-            teacher(self.regression), student, memory=self.memory, random_state=self.seed, n_jobs=1, **params
+            teacher(self.n_classes), student, memory=self.memory, random_state=self.seed, n_jobs=1, **params
         )
 
     @cached_property
@@ -177,7 +179,7 @@ class Cell:
 
     def strong(self, setting: str) -> Any:
         """The teacher's model fitted once to all rows: what would be fitted if its columns were there later."""
-        plain = teacher(self.regression).set_params(random_state=self.seed)
+        plain = teacher(self.n_classes).set_params(random_state=self.seed)
         return DistilledEstimator(
             plain, plain, student_features=self.columns(setting), random_state=self.seed
         ).fit_control(self.X, self.y)
@@ -256,7 +258,7 @@ def part_summary(given: Any, store: Path) -> None:
     chosen = {name: getattr(given, f"{name}s") for name in ("table", "seed", "setting")} | {"rows": given.rows}
     frame = pd.DataFrame(read(store))
     frame = frame[np.logical_and.reduce([frame[name].isin(values) for name, values in chosen.items()])]
-    frame = frame[frame["student"].isin([*given.students, ""])]
+    frame = frame[frame["student"].isin([*given.students, ""]) & frame["option"].isin([*given.options, *REFERENCES])]
     save(question, "gaps", gaps(frame))
     save(question, "winners", winners(frame))
     save(question, "figures", figures(frame))
