@@ -26,7 +26,7 @@ LAYERS = [
     {"tabkd.runtime"},
     {"tabkd.targets", "tabkd.files"},
     {"tabkd.columns", "tabkd.families", "tabkd.adapter"},
-    {"tabkd.boosters"},
+    {"tabkd.boosters", "tabkd.munge"},
     {"tabkd.students"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
