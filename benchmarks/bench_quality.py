@@ -248,17 +248,20 @@ def part_run(given: Any, store: Path) -> None:
 
 
 def read(store: Path) -> list[dict[str, Any]]:
-    if not store.exists():
-        return []
-    return [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
+    """Everything measured so far."""
+    lines = store.read_text(encoding="utf-8").splitlines() if store.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def part_summary(given: Any, store: Path) -> None:
     question = store.stem
     chosen = {name: getattr(given, f"{name}s") for name in ("table", "seed", "setting")} | {"rows": given.rows}
-    frame = pd.DataFrame(read(store))
+    frame = pd.DataFrame(read(store), columns=[*KEY, "task", "loss", "score"])
     frame = frame[np.logical_and.reduce([frame[name].isin(values) for name, values in chosen.items()])]
     frame = frame[frame["student"].isin([*given.students, ""]) & frame["option"].isin([*given.options, *REFERENCES])]
+    if frame["option"].isin(REFERENCES).all():
+        print("no results yet: run them first, or choose others")
+        return
     save(question, "gaps", gaps(frame))
     save(question, "winners", winners(frame))
     save(question, "figures", figures(frame))
