@@ -49,6 +49,8 @@ SEEDS = (0, 1, 2, 3, 4)
 SETTINGS = ("compression", "privileged")
 #: Rows that are held out: at most so many, and a table with fewer left is too small.
 N_TEST, MIN_TEST = 10_000, 1_000
+#: Rows without labels per labelled row, as many as MUNGE makes; at most half of the rows that are left over.
+N_UNLABELED = 4
 #: Boosters grow a tree per class and round, other students see a row once per class: such tables end at fewer rows.
 MANY_CLASSES, MANY_CLASSES_ROWS = 10, 1_000
 
@@ -111,14 +113,26 @@ STUDENTS = {
     "mlp": prepared(MLPClassifier(**_SHORT), MLPRegressor(**_SHORT)),
     "mlp_200_epochs": prepared(MLPClassifier((32,)), MLPRegressor((32,))),
 }
-#: Ten times the time of all others together; to be asked for.
-SLOW = ("mlp_200_epochs",)
 
-#: Learnt from the soft targets of the pairs of folds, one fit each.
-TAUGHT: dict[str, dict[str, Any]] = {"soft": {"alpha": 0.5}, "soft_0": {"alpha": 0}, "hard": {"alpha": 0}}
-#: Ordinary folds: one fit each here too, but for teachers of their own; ``soft_folds`` is what others are held against.
+#: Learnt from the soft targets of the pairs of folds, and not scored.
+TAUGHT: dict[str, dict[str, Any]] = {
+    "soft": {"alpha": 0.5},
+    "soft_0": {"alpha": 0},
+    "hard": {"alpha": 0, "targets": "hard"},
+    "trusted": {"alpha": 0, "targets": "trusted"},
+    "generations": {"alpha": 0.5, "generations": 3},
+}
+#: Further rows need teachers; those of ordinary folds leave one fit. ``soft_folds`` is what they are held against.
 _FOLDS: dict[str, Any] = {"cross_fit": "folds", "alpha": 0.5}
-OPTIONS: dict[str, dict[str, Any]] = {"auto": {}, "soft_folds": _FOLDS}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "soft_folds": _FOLDS,
+    "munge": {**_FOLDS, "transfer": "munge"},
+    "unlabeled": _FOLDS,
+    "auto_munge": {"transfer": "munge"},
+}
+#: Many times the time of all others together.
+ON_REQUEST = ("mlp_200_epochs", "auto_munge")
 
 
 # ---------------------------------------------------------------- one table, number of rows and seed
@@ -144,7 +158,7 @@ class Cell:
             random_state=self.seed,
         )
         n_test = min(N_TEST, max(MIN_TEST, len(X_rest) // 2))
-        self.X_test = X_rest[:n_test]
+        self.X_test, self.X_more = X_rest[:n_test], X_rest[n_test : n_test + N_UNLABELED * self.n_rows]
         self.y, self.y_test = np.asarray(y), np.asarray(y_rest[:n_test])
         self.n_classes = 0 if self.regression else len(np.unique(self.y))
         if self.regression:  # networks need it
@@ -174,10 +188,9 @@ class Cell:
             return estimator.fit_control(self.X, self.y)
         if option in TAUGHT:
             soft = self.teaching.soft_targets_
-            if option == "hard":
-                soft = np.eye(soft.shape[1])[soft.argmax(axis=1)]
             return estimator.set_params(cross_fit="folds", **TAUGHT[option]).fit(self.X, self.y, soft_targets=soft)
-        return estimator.set_params(**OPTIONS[option]).fit(self.X, self.y)
+        more = {"X_unlabeled": self.X_more} if option == "unlabeled" else {}
+        return estimator.set_params(**OPTIONS[option]).fit(self.X, self.y, **more)
 
     def strong(self, setting: str) -> Any:
         """The teacher's model fitted once to all rows: what would be fitted if its columns were there later."""
@@ -275,16 +288,9 @@ PARTS = {"run": part_run, "summary": part_summary}
 if __name__ == "__main__":
     warnings.simplefilter("ignore", ConvergenceWarning)
     warnings.filterwarnings("ignore", "With alpha")
-    given = arguments(
-        __doc__,
-        defaults={"students": [name for name in STUDENTS if name not in SLOW]},
-        tables=TABLES,
-        rows=ROWS,
-        seeds=SEEDS,
-        settings=SETTINGS,
-        students=STUDENTS,
-        options=[*TAUGHT, *OPTIONS],
-    )
+    models = {"students": STUDENTS, "options": TAUGHT | OPTIONS}
+    usual = {key: [name for name in names if name not in ON_REQUEST] for key, names in models.items()}
+    given = arguments(__doc__, defaults=usual, tables=TABLES, rows=ROWS, seeds=SEEDS, settings=SETTINGS, **models)
     question = QUESTION
     if given.quick:
         question = f"{QUESTION}_quick"
