@@ -31,7 +31,8 @@ LAYERS = [
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
     {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph", "tabkd.export.lookups"},
-    {"tabkd.selection", "tabkd.export.trees", "tabkd.export.table"},
+    {"tabkd.selection", "tabkd.settings", "tabkd.teaching", "tabkd.transfer"},
+    {"tabkd.generations", "tabkd.export.trees", "tabkd.export.table"},
     {"tabkd.export.tree_nodes"},
     {"tabkd.export.categories", "tabkd.export.compare"},
     {
