@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,27 @@ DATA = Path(os.environ.get("TABKD_DATA", HERE.parent.parent / "shared" / "data")
 RESULTS = HERE / "results"
 
 
-def arguments(question: str) -> argparse.Namespace:
-    """Command-line arguments of a benchmark."""
+def arguments(
+    question: str, *, defaults: Mapping[str, Iterable[Any]] | None = None, **selections: Iterable[Any]
+) -> argparse.Namespace:
+    """Command-line arguments of a benchmark; each selection becomes an option that takes some of its values.
+
+    All of them are the default, unless ``defaults`` names fewer.
+    """
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--quick", action="store_true", help="a small version, under a minute on two cores")
     parser.add_argument("--parts", default="", help="only these parts, by letter or name, comma-separated")
-    return parser.parse_args()
+    for name, values in selections.items():
+        parser.add_argument(f"--{name}", help=f"only some of {','.join(map(str, values))}; comma-separated")
+    given = parser.parse_args()
+    for name, values in selections.items():
+        known = {str(value): value for value in values}
+        usual = [str(value) for value in (defaults or {}).get(name, known)]
+        wanted = getattr(given, name).split(",") if getattr(given, name) else usual
+        if unknown := [text for text in wanted if text not in known]:
+            parser.error(f"--{name} has no {', '.join(unknown)}. Choose from {', '.join(known)}.")
+        setattr(given, name, [known[text] for text in wanted])
+    return given
 
 
 def table(name: str) -> tuple[pd.DataFrame, pd.Series, dict[str, Any]]:
