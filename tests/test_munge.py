@@ -125,12 +125,12 @@ def test_fewer_rows_than_the_table_has_are_of_different_parents():
 
 
 def test_numbers_are_drawn_around_those_of_the_neighbours():
-    X = pd.DataFrame({"x": np.linspace(0, 100, 101)} | {f"text {i}": "many" for i in range(12)})
+    X = pd.DataFrame({"x": np.linspace(0, 100, 101)} | {f"text {i}": "many" for i in range(16)})
     X.iloc[[0, 100], 1:] = "two"  # each other's neighbours, and 100 apart
+    X["end"] = ["first", *["none"] * 99, "last"]
     made = Munge(ratio=1000, probability=1.0, variance=5).sample(X, seed=0)
-    around_0, around_100 = np.split(made.loc[made["text 0"] == "two", "x"].sort_values().to_numpy(), 2)
-    # Normal with a deviation of 20, what lies outside taken to the end: half of it.
-    for distance in (around_0, 100 - around_100):
+    for distance in (made.loc[made["end"] == "first", "x"], 100 - made.loc[made["end"] == "last", "x"]):
+        # Normal with a deviation of 20, but what lies outside is taken to the end: half of it.
         assert np.mean(distance == 0) == pytest.approx(0.5, abs=0.06)
         assert np.quantile(distance, 0.5 + 0.6827 / 2) == pytest.approx(20, abs=2.5)
 
