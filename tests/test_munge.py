@@ -125,9 +125,9 @@ def test_fewer_rows_than_the_table_has_are_of_different_parents():
 
 
 def test_numbers_are_drawn_around_those_of_the_neighbours():
-    X = pd.DataFrame({"x": np.linspace(0, 100, 101)} | {f"text {i}": "many" for i in range(16)})
-    X.iloc[[0, 100], 1:] = "two"  # each other's neighbours, and 100 apart
-    X["end"] = ["first", *["none"] * 99, "last"]
+    X = pd.DataFrame({"x": np.r_[np.nan, np.linspace(0, 100, 101)]} | {f"text {i}": "many" for i in range(16)})
+    X.iloc[[1, -1], 1:] = "two"  # each other's neighbours, and 100 apart
+    X["end"] = ["none", "first", *["none"] * 99, "last"]
     made = Munge(ratio=1000, probability=1.0, variance=5).sample(X, seed=0)
     for distance in (made.loc[made["end"] == "first", "x"], 100 - made.loc[made["end"] == "last", "x"]):
         # Normal with a deviation of 20, but what lies outside is taken to the end: half of it.
@@ -186,6 +186,33 @@ def test_neighbours_of_mixed_columns_agree_in_their_categories():
     assert made.groupby("city")["day"].nunique().max() == 1
 
 
+@pytest.mark.parametrize(
+    "dates",
+    [pd.date_range("2020", periods=100, tz="Asia/Seoul"), pd.to_timedelta(np.arange(100) ** 2, unit="s")],
+    ids=["dates", "durations"],
+)
+def test_neighbours_of_dates_are_next_to_them(dates):
+    X = pd.DataFrame({"day": dates, "row": [f"row {row}" for row in range(100)]})
+    made = SWAP.sample(X, seed=0)
+    apart = pd.Index(X["day"]).get_indexer(made["day"]) - pd.Index(X["row"]).get_indexer(made["row"])
+    assert np.abs(apart).max() == 1
+
+
+def test_missing_numbers_are_next_to_missing_numbers():
+    X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=200), "row": [f"row {row}" for row in range(200)]})
+    X.loc[np.abs(X["x"]) < 0.5, "x"] = np.nan
+    made = SWAP.sample(X, seed=0)
+    assert (X.set_index("row")["x"].isna().loc[made["row"]].to_numpy() == made["x"].isna()).mean() > 0.97
+
+
+def test_columns_that_are_mostly_zero_count_by_their_other_values():
+    paid = np.r_[np.zeros(160), 1e6 + np.arange(20), 3e6 + np.arange(20)]
+    X = pd.DataFrame({"paid": paid, "row": [f"row {row}" for row in range(200)]})
+    made = SWAP.sample(X, seed=0)
+    of_row = X.set_index("row")["paid"].loc[made["row"]].to_numpy()
+    assert np.abs(made["paid"] - of_row).max() < 20
+
+
 def test_one_outlier_does_not_drown_its_column():
     X = pairs()
     X.iloc[0] = 1e15 + np.arange(5)
@@ -204,8 +231,10 @@ def test_tables_past_the_exact_search_find_near_neighbours_still():
 
 
 def test_wide_tables_find_their_neighbours_in_random_directions():
-    X = pairs(n_columns=100)
-    assert share_of_one_pair(X, SWAP.sample(X, seed=0)) == 1
+    bits = np.random.default_rng(0).integers(0, 2, size=(N_PAIRS, 100))
+    X = pd.DataFrame(np.repeat(bits, 2, axis=0)).assign(pair=PAIR_NAMES)
+    made = SWAP.sample(X, seed=0)
+    assert made.equals(X.drop_duplicates().set_index("pair", drop=False).loc[made["pair"]].reset_index(drop=True))
 
 
 def test_ties_are_broken_at_random():
