@@ -27,6 +27,7 @@ from tabkd._compat import (
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder, rows_of
 from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
+from tabkd.impute import Impute, Imputer
 from tabkd.students import FitSoft, HardLabels, adapt
 from tabkd.targets import Targets, invert_link, sharpen
 
@@ -52,8 +53,10 @@ class Learner:
     selector : selector or None
         Chooses among the columns, on the training rows alone.
     encoder : ColumnEncoder or None
-        Of those rows, for a selector that reads tables.
+        Of those rows, for a selector that reads tables, and for privileged columns that are imputed.
     seed : int or None
+    impute : Impute or None
+        Which privileged columns are predicted and appended to those that it reads.
     """
 
     estimator: Any
@@ -64,6 +67,7 @@ class Learner:
     selector: Any = None
     encoder: ColumnEncoder | None = None
     seed: int | None = None
+    impute: Impute | None = None
 
     def adapter(self, estimator: Any, classes: np.ndarray | None) -> Adapter:
         """The adapter that fits ``estimator`` in this learner's way."""
@@ -117,6 +121,7 @@ def fit_members(
     groups: np.ndarray | None,
     teacher: Any = None,
     threads: int | None = None,
+    privileged: pd.DataFrame | None = None,
 ) -> list[Member]:
     """Fit several learners to the same rows; they share a selector's choice, and a pipeline's steps.
 
@@ -133,20 +138,24 @@ def fit_members(
         A frozen teacher, for students that look inside it.
     threads : int or None
         Threads per booster, where several are fitted at once.
+    privileged : DataFrame or None
+        Columns of these rows that the teacher alone has, for the learners that impute some.
 
     Returns
     -------
     list of Member
     """
-    prepared: dict[int, tuple[Member, Any, Any]] = {}
+    prepared: dict[tuple[int, int], tuple[Member, Any, Any]] = {}
     supports: dict[int, np.ndarray | None] = {id(None): None}
     members = []
     for learner in learners:
         if id(learner.selector) not in supports:
             supports[id(learner.selector)] = _support(learner, X, targets, groups)
-        if id(learner.estimator) not in prepared:
-            prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups, supports[id(learner.selector)])
-        template, readable, estimator = prepared[id(learner.estimator)]
+        key = id(learner.estimator), id(learner.impute)
+        if key not in prepared:
+            support = supports[id(learner.selector)]
+            prepared[key] = _prepare(learner, X, targets, groups, support, privileged, threads)
+        template, readable, estimator = prepared[key]
         estimator = categories_by_position(limit_threads(quiet(clone_estimator(estimator)), threads), readable)
         adapter = learner.adapter(estimator, targets.classes)
         lesson = learner.lesson(targets)
@@ -178,7 +187,13 @@ def _support(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | No
 
 
 def _prepare(
-    learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None, support: np.ndarray | None
+    learner: Learner,
+    X: Any,
+    targets: Targets,
+    groups: np.ndarray | None,
+    support: np.ndarray | None,
+    privileged: pd.DataFrame | None,
+    threads: int | None,
 ) -> tuple[Member, Any, Any]:
     """Fit what comes before the last step; return it, what the last step reads, and the last step."""
     estimator = seeded(clone_estimator(learner.estimator), learner.seed)
@@ -188,6 +203,10 @@ def _prepare(
     if support is not None:
         estimator = kept_categories(estimator, X, support)
     readable = member.prepared(X)
+    if learner.impute is not None and privileged is not None:
+        imputer = Imputer(learner.impute, _supported(learner.encoder, support), learner.seed, threads)
+        readable = imputer.fit_transform(readable, privileged, targets.outputs, targets.weight, groups)
+        member.steps.append(imputer)
     while True:
         if isinstance(estimator, Pipeline):
             *_, (_, last) = estimator.steps
@@ -209,6 +228,11 @@ def _prepare(
             estimator = clone_estimator(estimator.estimator).set_params(**estimator.best_params_)
         else:
             return member, readable, estimator
+
+
+def _supported(encoder: Any, support: np.ndarray | None) -> ColumnEncoder:
+    """The encoder of the columns that a selector kept."""
+    return encoder if support is None else encoder.select(np.unique(np.asarray(encoder.sources)[support]).tolist())
 
 
 def _numeric(X: Any) -> Any:
