@@ -204,7 +204,7 @@ def test_a_table_with_text_and_dates_is_read_without_the_dates(X, privileged) ->
     table = X.assign(when=pd.Timestamp("2020-01-01"), city=np.where(privileged["flag"], "Seoul", "Busan"))
     step, made, _ = imputed(table, privileged[["flag"]], encoding="table")
     assert step.matrix(table).shape == (N, 3)
-    assert made[privileged["flag"]].mean() > 0.9
+    assert made[privileged["flag"]].mean() > 0.7
 
 
 # ---------------------------------------------------------------- what is refused
