@@ -223,7 +223,7 @@ def test_sums_that_float32_holds_are_not_divided():
         yes=np.array([1, 0, 3, 0, 0]),
         no=np.array([2, 0, 4, 0, 0]),
         missing=np.zeros(5, dtype=bool),
-        value=np.array([[0], [3], [0], [15], [21]]) / 2**20,  # multiples of a number whose reciprocal is rounded
+        value=np.array([[0], [7], [0], [14], [49]]) / 2**20,  # multiples of a number whose reciprocal is rounded
     )
     trees, graph = Trees([tree], np.zeros(1), 1), Graph()
     X = np.array([[-1.0], [0.5], [2.0]], dtype=np.float32)
