@@ -172,7 +172,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         if self.estimator is None:
             reusable = isinstance(settings.cv, int) or hasattr(settings.cv, "split")  # a list fits all the rows only
             plain = {"alpha": 1.0, "temperature": 1.0, "cross_fit": "pairs", "ensemble": False, "verbose": 0}
-            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs"))
+            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs", "impute"))
             plain |= {} if reusable else {"cv": 5}
             selector.set_params(estimator=clone_estimator(settings).set_params(**plain))
         return positions, selector
@@ -189,7 +189,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             )
         if not isinstance(estimator, DistilledEstimator):
             return DistilledEstimator(estimator, estimator, alpha=1.0, **own)
-        settings = clone_estimator(estimator).set_params(**own)
+        settings = clone_estimator(estimator).set_params(**own, impute=None)  # by its own columns alone
         if cross_fit_of(settings) != "pairs":
             raise ValueError(
                 f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" '

@@ -66,6 +66,10 @@ class DistilledEstimator(BaseEstimator):
         need ``alpha=0``, and are undone exactly at prediction.
     loss : {"auto", "cross_entropy", "squared_error", "logit"}
         How the student learns; ``"auto"`` is the best that its family offers.
+    impute : None, "all", list, int or Impute
+        Privileged columns, which the teacher has and the student has not, that the student predicts from its own and
+        reads as well: all, some by name, the number of those that matter most, or :class:`~tabkd.Impute`. The control
+        does without; ``alpha="auto"`` tries 1, true labels and imputed columns, too.
     ensemble : bool
         Ship the mean of the fold students instead of one student fitted to all rows.
     threshold : float, str, callable or None
@@ -144,6 +148,7 @@ class DistilledEstimator(BaseEstimator):
         alpha: float | str = "auto",
         temperature: float = 1.0,
         loss: str = "auto",
+        impute: Any = None,
         ensemble: bool = False,
         threshold: Any = None,
         scoring: Any = None,
@@ -162,6 +167,7 @@ class DistilledEstimator(BaseEstimator):
         self.alpha = alpha
         self.temperature = temperature
         self.loss = loss
+        self.impute = impute
         self.ensemble = ensemble
         self.threshold = threshold
         self.scoring = scoring

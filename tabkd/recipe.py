@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
@@ -18,6 +19,7 @@ from tabkd.columns import ColumnEncoder, column_positions, rows_of
 from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
 from tabkd.families import classifier_of, encoding_for, reads_texts, text_columns
+from tabkd.impute import Impute, read_impute
 from tabkd.learners import Learner, Member, frozen_member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
@@ -117,10 +119,13 @@ class Recipe:
             spec, selector = spec.inside(settings, X) if hasattr(spec, "inside") else (None, spec)
         positions = column_positions(X, spec, "student_features")
         self.encoder = ColumnEncoder.fit(X, positions, self._encoding(settings.student), text_columns(settings.student))
-        encoder = None if selector is None else self.encoder
+        impute = self._read_impute()
+        encoder = self.encoder if selector is not None or impute is not None else None
         template = Learner(settings.student, selector=selector, encoder=encoder, seed=self.seed)
-        taught = replace(template, loss=settings.loss, temperature=settings.temperature)
+        taught = replace(template, loss=settings.loss, temperature=settings.temperature, impute=impute)
         alphas = self.alphas if settings.alpha == "auto" else (float(settings.alpha),)
+        if settings.alpha == "auto" and impute is not None:
+            alphas = (*alphas, 1.0)  # true labels and imputed columns
         self.distilled: dict[Any, Learner] = {alpha: replace(taught, alpha=alpha) for alpha in alphas}
         self.controls: dict[Any, Learner] = {"control": template}
         if self.rows.targets.classes is not None and is_regressor(last_step(settings.student)):
@@ -128,6 +133,18 @@ class Recipe:
             twin = classifier_of(settings.student)
             if twin is not None:
                 self.controls["classifier"] = replace(template, estimator=twin)
+
+    def _read_impute(self) -> Impute | None:
+        """Which privileged columns the student imputes; their values go with the rows of every fit."""
+        settings, rows = self.settings, self.rows
+        if settings.impute is None:
+            return None
+        if rows.texts:
+            raise ValueError("impute= predicts columns of a table, but X holds texts. Use impute=None.")
+        positions = column_positions(rows.X, settings.teacher_features, "teacher_features")
+        privileged = pd.DataFrame(rows.X).iloc[:, [p for p in positions if p not in self.encoder.positions]]
+        self.run["privileged"] = privileged
+        return read_impute(settings.impute, privileged.columns.tolist())
 
     def _encoding(self, model: Any) -> str:
         """What a model reads of the table, or of the texts."""
