@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
     from tabkd.impute import Impute
+    from tabkd.munge import Munge
     from tabkd.search import DistillationSearchCV
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ _HOMES = {
     "DistillationSearchCV": "tabkd.search",
     "FeatureBudgetSelector": "tabkd.budget",
     "Impute": "tabkd.impute",
+    "Munge": "tabkd.munge",
     "TableCheck": "tabkd.check",
     "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
@@ -34,6 +36,7 @@ __all__ = [
     "DistilledEstimator",
     "FeatureBudgetSelector",
     "Impute",
+    "Munge",
     "TableCheck",
     "__version__",
     "check_tables",

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_regressor
 from tabkd.columns import column_positions
-from tabkd.recipe import cross_fit_of
 from tabkd.rows import Rows, read_rows, read_seed
+from tabkd.settings import cross_fit_of
 from tabkd.spaces import Space, check_space, default_space, parameter_names
 from tabkd.stages import Stage, problem
 from tabkd.studies import quiet_optuna

@@ -17,7 +17,7 @@ from tabkd._compat import clone_estimator
 from tabkd.columns import rows_of
 from tabkd.crossfit import Folds, StudentFit, cross_fit_students
 from tabkd.export import to_onnx
-from tabkd.learners import Learner
+from tabkd.learners import ExtraRows, Learner
 from tabkd.models import FittedModel
 from tabkd.recipe import Recipe, Teaching
 from tabkd.rows import Rows, check_classes_outside_pairs
@@ -71,7 +71,7 @@ class Trials:
     def teacher(self, params: Mapping[str, Any], report: Report | None = None) -> list[float]:
         """Score of a teacher on each split, by ordinary folds: it learns from true labels alone."""
         recipe = self._recipe(params)
-        encoder, learner = recipe.read_teacher()
+        encoder, learner = recipe.read_teacher(recipe.teachers[0])
         targets = [self.rows.targets] * len(self.folds.splits)
         fits = self._fit(recipe, {"teacher": learner}, {}, encoder.transform(self.rows.X), targets, report)
         return self._scores(recipe.judge, fits, {})
@@ -97,15 +97,16 @@ class Trials:
         """
         recipe = self._recipe(params)
         teaching = self._teaching(recipe, params)
-        own = [replace(self.rows.targets, soft=soft) for soft in teaching.per_fold or ()]
+        own = [recipe.lesson(soft) for soft in teaching.per_fold or ()]
         controls = recipe.controls if recipe.settings.alpha == "auto" else {}
         recipe.X = recipe.encoder.transform(self.rows.X)
-        fits = self._fit(recipe, recipe.distilled, controls, recipe.X, own, report)
+        fits = self._fit(recipe, recipe.distilled, controls, recipe.X, own, report, teaching.extras)
+        recipe.later_generations(fits, teaching)
         scores = self._scores(recipe.judge, fits, controls)
         if not measure:
             return scores, {}
         choice = _chosen(recipe.judge, fits, controls, recipe.everyone)
-        return scores, measured(recipe.ready(choice, fits, teaching.soft_targets), self.rows.X)
+        return scores, measured(recipe.ready(choice, fits), self.rows.X)
 
     def _recipe(self, params: Mapping[str, Any]) -> Recipe:
         candidate = clone_estimator(self.estimator).set_params(**params, memory=self.memory, verbose=0)
@@ -114,7 +115,7 @@ class Trials:
         return recipe
 
     def _teaching(self, recipe: Recipe, params: Mapping[str, Any]) -> Teaching:
-        of_teacher = {name: value for name, value in params.items() if name.startswith("teacher")}
+        of_teacher = {name: value for name, value in params.items() if name.startswith(("teacher", "transfer"))}
         key = joblib.hash(of_teacher)
         if key not in self._taught:
             self._taught[key] = replace(recipe.teach(), teacher=None)
@@ -128,6 +129,7 @@ class Trials:
         X: Any,
         own: Sequence[Targets],
         report: Report | None,
+        extras: Sequence[ExtraRows | None] | None = None,
     ) -> Fits:
         """Fit some splits at a time, and report in between what the score is so far."""
         folds, everyone = self.folds, {**controls, **learners}
@@ -135,9 +137,11 @@ class Trials:
         fits = {name: StudentFit([], np.full(shape, np.nan)) for name in everyone}
         step, first_repeat = joblib.effective_n_jobs(recipe.settings.n_jobs), folds.repeat_of.count(0)
         for start in range(0, len(folds.splits), step):
-            splits, repeats = folds.splits[start : start + step], folds.repeat_of[start : start + step]
+            some = slice(start, start + step)
+            splits, repeats = folds.splits[some], folds.repeat_of[some]
+            run = recipe.run | {"extras": None if extras is None else extras[some]}
             part = Folds(splits, [repeat - repeats[0] for repeat in repeats])
-            for name, fit in cross_fit_students(everyone, X, own[start : start + step], part, **recipe.run).items():
+            for name, fit in cross_fit_students(everyone, X, own[some], part, **run).items():
                 fits[name].members.extend(fit.members)
                 for repeat, (_, test) in zip(repeats, splits, strict=True):
                     fits[name].predictions[repeat, test] = fit.predictions[repeat - repeats[0], test]

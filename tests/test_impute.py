@@ -8,7 +8,8 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 from tabkd.columns import ColumnEncoder, as_table
-from tabkd.impute import MAX_CATEGORIES, Impute, Imputer, _leaves, on_grid, read_impute
+from tabkd.impute import MAX_CATEGORIES, Impute, read_impute
+from tabkd.imputer import Imputer, _leaves, on_grid
 
 N = 300
 SMALL = LGBMRegressor(n_estimators=10, num_leaves=8, n_jobs=1, verbose=-1)

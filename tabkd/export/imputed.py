@@ -12,7 +12,7 @@ from tabkd.export.inputs import Inputs
 from tabkd.export.table import Part
 from tabkd.export.tree_nodes import add_trees
 from tabkd.export.trees import Trees, offset_features, stack, summed
-from tabkd.impute import Imputer
+from tabkd.imputer import Imputer
 from tabkd.learners import Member
 
 __all__ = ["add_imputed", "imputed_widths", "imputer_trees"]

@@ -12,7 +12,7 @@ from tabkd.export.imputed import add_imputed
 from tabkd.export.inputs import Inputs
 from tabkd.export.steps import add_step
 from tabkd.export.table import Part, Table
-from tabkd.impute import Imputer
+from tabkd.imputer import Imputer
 from tabkd.learners import Member
 
 __all__ = ["add_prepared", "holds_none"]

@@ -29,7 +29,7 @@ from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
 from tabkd.files import replacing
-from tabkd.impute import Imputer
+from tabkd.imputer import Imputer
 from tabkd.learners import Member
 from tabkd.models import FittedModel
 from tabkd.runtime import METADATA, OnnxPredictor
