@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tabkd.check import TableCheck, check_tables
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
+    from tabkd.impute import Impute
     from tabkd.munge import Munge
     from tabkd.search import DistillationSearchCV
 
@@ -22,6 +23,7 @@ _HOMES = {
     "DistillationReport": "tabkd.evaluate",
     "DistillationSearchCV": "tabkd.search",
     "FeatureBudgetSelector": "tabkd.budget",
+    "Impute": "tabkd.impute",
     "Munge": "tabkd.munge",
     "TableCheck": "tabkd.check",
     "check_tables": "tabkd.check",
@@ -33,6 +35,7 @@ __all__ = [
     "DistillationSearchCV",
     "DistilledEstimator",
     "FeatureBudgetSelector",
+    "Impute",
     "Munge",
     "TableCheck",
     "__version__",

@@ -174,7 +174,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             reusable = isinstance(settings.cv, int) or hasattr(settings.cv, "split")  # a list fits all the rows only
             plain = {"alpha": 1.0, "temperature": 1.0, "cross_fit": "pairs", "ensemble": False, "verbose": 0}
             plain |= {"targets": "soft", "generations": 1}
-            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs", "transfer"))
+            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs", "transfer", "impute"))
             plain |= {} if reusable else {"cv": 5}
             selector.set_params(estimator=clone_estimator(settings).set_params(**plain))
         return positions, selector
@@ -191,8 +191,8 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             )
         if not isinstance(estimator, DistilledEstimator):
             return DistilledEstimator(estimator, estimator, alpha=1.0, **own)
-        # Columns are chosen by the first generation, on the labelled rows alone.
-        settings = clone_estimator(estimator).set_params(**own, transfer=None, generations=1)
+        # Columns are chosen by the first generation, on the labelled rows and the columns that are there.
+        settings = clone_estimator(estimator).set_params(**own, transfer=None, impute=None, generations=1)
         if cross_fit_of(settings) != "pairs":
             raise ValueError(
                 f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" '

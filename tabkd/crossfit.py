@@ -172,6 +172,7 @@ def cross_fit(
     teacher: Any = None,
     n_jobs: int | None = None,
     memory: Any = None,
+    privileged: Any = None,
     progress: Callable[[int], Any] | None = None,
 ) -> list[Fitted]:
     """Fit every job and predict the rows it was told to leave out.
@@ -188,6 +189,8 @@ def cross_fit(
         Fits under way at once; the boosters share the cores among them.
     memory : joblib.Memory, str or None
         Where fitted members are cached.
+    privileged : DataFrame or None
+        Columns that the teacher alone has, for the learners that impute some.
     progress : callable or None
         Told the number of fits after each job.
 
@@ -204,6 +207,7 @@ def cross_fit(
         delayed(_run)(
             fit, job, rows_of(X, job.rows), None if groups is None else groups[job.rows], teacher, threads,
             [rows_of(X, rows) for rows in job.predict],
+            rows_of(privileged, job.rows) if any(learner.impute for learner in job.learners) else None,
         )
         for job in jobs
     )  # fmt: skip
@@ -223,11 +227,12 @@ def _run(
     teacher: Any,
     threads: Any,
     predict: list[Any],
+    privileged: Any,
 ) -> tuple[list[Member] | bytes, list[list[np.ndarray]]]:
     with warnings.catch_warnings():
         # joblib grumbles where a cache on a busy disk takes half a second.
         warnings.filterwarnings("ignore", message="Persisting input arguments", category=UserWarning)
-        members = fit(job.learners, X, job.targets, groups, teacher, threads, job.extra)
+        members = fit(job.learners, X, job.targets, groups, teacher, threads, job.extra, privileged)
     return _packed(members), [[member.raw(rows) for rows in predict] for member in members]
 
 

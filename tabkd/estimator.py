@@ -80,6 +80,10 @@ class DistilledEstimator(BaseEstimator):
     generations : int
         Students of one generation teach the next (self-distillation), at most this often, while the honest score
         improves.
+    impute : None, "all", list, int or Impute
+        Privileged columns, which the teacher has and the student has not, that the student predicts from its own and
+        reads as well: all, some by name, the number of those that matter most, or :class:`~tabkd.Impute`. The control
+        does without; ``alpha="auto"`` tries 1, true labels and imputed columns, too.
     ensemble : bool
         Ship the mean of the fold students instead of one student fitted to all rows.
     threshold : float, str, callable or None
@@ -164,6 +168,7 @@ class DistilledEstimator(BaseEstimator):
         transfer: Any = None,
         transfer_weight: float = 1.0,
         generations: int = 1,
+        impute: Any = None,
         ensemble: bool = False,
         threshold: Any = None,
         scoring: Any = None,
@@ -186,6 +191,7 @@ class DistilledEstimator(BaseEstimator):
         self.transfer = transfer
         self.transfer_weight = transfer_weight
         self.generations = generations
+        self.impute = impute
         self.ensemble = ensemble
         self.threshold = threshold
         self.scoring = scoring

@@ -28,6 +28,8 @@ from tabkd._compat import (
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder, rows_of, stacked
 from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
+from tabkd.impute import Impute
+from tabkd.imputer import Imputer
 from tabkd.students import FitSoft, HardLabels, adapt
 from tabkd.targets import Targets, invert_link, sharpen
 
@@ -53,10 +55,12 @@ class Learner:
     selector : selector or None
         Chooses among the columns, on the training rows alone.
     encoder : ColumnEncoder or None
-        Of those rows, for a selector that reads tables.
+        Of those rows, for a selector that reads tables, and for privileged columns that are imputed.
     seed : int or None
     transfers : bool
         Whether it learns from rows without labels as well, where there are some.
+    impute : Impute or None
+        Which privileged columns are predicted and appended to those that it reads.
     """
 
     estimator: Any
@@ -68,6 +72,7 @@ class Learner:
     encoder: ColumnEncoder | None = None
     seed: int | None = None
     transfers: bool = False
+    impute: Impute | None = None
 
     def adapter(self, estimator: Any, classes: np.ndarray | None) -> Adapter:
         """The adapter that fits ``estimator`` in this learner's way."""
@@ -149,6 +154,7 @@ def fit_members(
     teacher: Any = None,
     threads: int | None = None,
     extra: ExtraRows | None = None,
+    privileged: pd.DataFrame | None = None,
 ) -> list[Member]:
     """Fit several learners to the same rows; they share a selector's choice, and a pipeline's steps.
 
@@ -167,20 +173,24 @@ def fit_members(
         Threads per booster, where several are fitted at once.
     extra : ExtraRows or None
         For the learners that learn from rows without labels.
+    privileged : DataFrame or None
+        Columns of these rows that the teacher alone has, for the learners that impute some.
 
     Returns
     -------
     list of Member
     """
-    prepared: dict[int, tuple[Member, Any, Any]] = {}
+    prepared: dict[tuple[int, int], tuple[Member, Any, Any]] = {}
     supports: dict[int, np.ndarray | None] = {id(None): None}
     members = []
     for learner in learners:
         if id(learner.selector) not in supports:
             supports[id(learner.selector)] = _support(learner, X, targets, groups)
-        if id(learner.estimator) not in prepared:
-            prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups, supports[id(learner.selector)])
-        template, readable, estimator = prepared[id(learner.estimator)]
+        key = id(learner.estimator), id(learner.impute)
+        if key not in prepared:
+            support = supports[id(learner.selector)]
+            prepared[key] = _prepare(learner, X, targets, groups, support, privileged, threads)
+        template, readable, estimator = prepared[key]
         estimator = categories_by_position(limit_threads(quiet(clone_estimator(estimator)), threads), readable)
         fit = partial(_fit_last, learner, replace(template), estimator, readable, targets, groups, teacher)
         own = extra if learner.transfers else None
@@ -233,7 +243,13 @@ def _support(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | No
 
 
 def _prepare(
-    learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None, support: np.ndarray | None
+    learner: Learner,
+    X: Any,
+    targets: Targets,
+    groups: np.ndarray | None,
+    support: np.ndarray | None,
+    privileged: pd.DataFrame | None,
+    threads: int | None,
 ) -> tuple[Member, Any, Any]:
     """Fit what comes before the last step; return it, what the last step reads, and the last step."""
     estimator = seeded(clone_estimator(learner.estimator), learner.seed)
@@ -243,6 +259,10 @@ def _prepare(
     if support is not None:
         estimator = kept_categories(estimator, X, support)
     readable = member.prepared(X)
+    if learner.impute is not None and privileged is not None:
+        imputer = Imputer(learner.impute, _supported(learner.encoder, support), learner.seed, threads)
+        readable = imputer.fit_transform(readable, privileged, targets.outputs, targets.weight, groups)
+        member.steps.append(imputer)
     while True:
         if isinstance(estimator, Pipeline):
             *_, (_, last) = estimator.steps
@@ -264,6 +284,11 @@ def _prepare(
             estimator = clone_estimator(estimator.estimator).set_params(**estimator.best_params_)
         else:
             return member, readable, estimator
+
+
+def _supported(encoder: Any, support: np.ndarray | None) -> ColumnEncoder:
+    """The encoder of the columns that a selector kept."""
+    return encoder if support is None else encoder.select(np.unique(np.asarray(encoder.sources)[support]).tolist())
 
 
 def _numeric(X: Any) -> Any:

@@ -27,6 +27,7 @@ from tabkd.crossfit import (
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
 from tabkd.families import classifier_of, encoding_for, reads_texts, text_columns
 from tabkd.generations import known_rows, told_by_folds, told_by_students
+from tabkd.impute import Impute, privileged_columns, read_impute
 from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
@@ -132,13 +133,13 @@ class Recipe:
 
     def _read_student(self, selector: Any) -> None:
         """Everything that may be fitted to the student's columns, by alpha or name."""
-        settings = self.settings
-        encoder = None if selector is None else self.encoder
+        settings, impute = self.settings, self._read_impute()
+        encoder = None if selector is None and impute is None else self.encoder
         template = Learner(settings.student, selector=selector, encoder=encoder, seed=self.seed)
-        taught = replace(template, loss=settings.loss, temperature=settings.temperature, transfers=True)
+        taught = replace(template, loss=settings.loss, temperature=settings.temperature, transfers=True, impute=impute)
         alphas: tuple[float, ...] = (float(settings.alpha),) if settings.alpha != "auto" else self.alphas
-        if settings.alpha == "auto" and self.transfer:
-            alphas = (*alphas, 1.0)  # the labels where there are some, the teacher elsewhere
+        if settings.alpha == "auto" and (self.transfer or impute is not None):
+            alphas = (*alphas, 1.0)  # the labels where there are some, beside what the control has not
         self.distilled: dict[Any, Learner] = {alpha: replace(taught, alpha=alpha) for alpha in alphas}
         self.controls: dict[Any, Learner] = {"control": template}
         if self.rows.targets.classes is not None and is_regressor(last_step(settings.student)):
@@ -146,6 +147,14 @@ class Recipe:
             twin = classifier_of(settings.student)
             if twin is not None:
                 self.controls["classifier"] = replace(template, estimator=twin)
+
+    def _read_impute(self) -> Impute | None:
+        """Which privileged columns the student imputes; their values go with the rows of every fit."""
+        if self.settings.impute is None:
+            return None
+        privileged = privileged_columns(self.rows.X, self.settings.teacher_features, self.encoder)
+        self.run["privileged"] = privileged
+        return read_impute(self.settings.impute, privileged.columns.tolist())
 
     def _encoding(self, model: Any) -> str:
         """What a model reads of the table, or of the texts."""

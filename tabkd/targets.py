@@ -416,6 +416,11 @@ class Targets:
         return labels
 
     @property
+    def outputs(self) -> np.ndarray:
+        """``hard`` without the first of two classes, which says what the second one says."""
+        return self.hard[:, 1:] if self.classes is not None and self.hard.shape[1] == 2 else self.hard
+
+    @property
     def codes(self) -> np.ndarray:
         """True classes as positions in ``classes``."""
         return self.hard.argmax(axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,14 +74,16 @@ class Inputs:
             types = {"string": str, "float": np.float32}
             self.columns = [graph.input(entry["name"], types[entry["type"]], 1) for entry in self.described]
 
-    def features(self, lookups: Sequence[Lookup] = (), *, skipped: Sequence[int] = ()) -> str:
-        """The encoded matrix, without the columns ``skipped``, and with a column per lookup behind it.
+    def features(self, lookups: Sequence[Lookup] = (), *, skipped: Sequence[int] = (), more: Sequence[str] = ()) -> str:
+        """The encoded matrix, without the columns ``skipped``, and with more and a column per lookup behind it.
 
         Parameters
         ----------
         lookups : sequence of Lookup
         skipped : sequence of int
             Indices of columns that nobody reads as numbers.
+        more : sequence of str
+            Values in the graph's precision.
 
         Returns
         -------
@@ -89,7 +92,22 @@ class Inputs:
         as_it_is = self.layout == "matrix" and self.encoder.encoding in ("ordinal", "catboost", "table") and not skipped
         kept = [i for i in range(len(self.encoder.columns)) if i not in skipped]
         parts = [self.graph.cast(self.matrix)] if as_it_is else [self._encoded(i) for i in kept]
-        return self.graph.concat(parts + ([self._looked_up(lookups)] if lookups else []))
+        return self.graph.concat([*parts, *more, *([self._looked_up(lookups, more)] if lookups else [])])
+
+    @cached_property
+    def numbers(self) -> str:
+        """Numbers and codes, a column per column of the encoded matrix, whatever the model takes for them."""
+        graph, encoder = self.graph, self.encoder
+        if encoder.encoding in ("ordinal", "onehot"):
+            return self.features()
+        parts = []
+        for i, column in enumerate(encoder.columns):
+            coded = column.kind == "category" or column.name in encoder.as_text
+            value = self._codes(i) if coded else self.raw(i)
+            if coded and encoder.encoding == "category":  # where a category never seen is a missing one
+                value = graph.add("Max", value, graph.constant(float(MISSING)))
+            parts.append(value)
+        return graph.concat(parts)
 
     def raw(self, index: int) -> str:
         """One column as it comes in, numbers in the graph's precision."""
@@ -151,7 +169,7 @@ class Inputs:
         missing = graph.add("Cast", graph.add("IsNaN", value), to=graph.float_type)
         return graph.add("Add", graph.add("MatMul", equal, graph.constant(codes[:, None])), missing)
 
-    def _looked_up(self, lookups: Sequence[Lookup]) -> str:
+    def _looked_up(self, lookups: Sequence[Lookup], more: Sequence[str]) -> str:
         """A column per lookup, at once: places of texts and answers to thresholds make an index into one table."""
         graph = self.graph
         known = {c: texts for lookup in lookups for c, texts in zip(lookup.columns, lookup.texts, strict=True)}
@@ -161,7 +179,9 @@ class Inputs:
         for k, lookup in enumerate(lookups):
             strides[[axes.index(axis) for axis in (*lookup.columns, *lookup.bits)], k] = lookup.strides
         starts = np.cumsum([0, *(len(lookup.numbers) for lookup in lookups)])[:-1]
-        places = [self._place(column, texts) for column, texts in known.items()] + ([self._asked(bits)] if bits else [])
+        places = [self._place(column, texts) for column, texts in known.items()] + (
+            [self._asked(bits, more)] if bits else []
+        )
         index = graph.add("MatMul", graph.concat(places), graph.constant(strides))
         index = graph.add("Add", graph.add("Cast", index, to=7), graph.constant(starts))
         return graph.add("Gather", graph.constant(np.concatenate([one.numbers for one in lookups])), index, axis=0)
@@ -174,11 +194,16 @@ class Inputs:
         codes = {text: float(FIRST_CATEGORY + i) for i, text in enumerate(column.categories)} | {"": float(MISSING)}
         return self._labelled(value, [codes[text] for text in texts], places, len(texts))
 
-    def _asked(self, bits: Sequence[Bit]) -> str:
+    def _asked(self, bits: Sequence[Bit], more: Sequence[str]) -> str:
         """Ones where columns lie above borders, a column per bit."""
         graph, features = self.graph, sorted({bit.feature for bit in bits})
-        borders = np.array([bit.border for bit in bits])
-        numbers = graph.concat([self._encoded(feature) for feature in features])
+        borders, width = np.array([bit.border for bit in bits]), len(self.encoder.columns)
+        numbers = graph.concat(
+            [
+                self._encoded(feature) if feature < width else graph.columns(graph.concat([*more]), [feature - width])
+                for feature in features
+            ]
+        )
         numbers = graph.columns(numbers, [features.index(bit.feature) for bit in bits])
         above = graph.add(
             "Greater", numbers, graph.constant(at_most(borders) if graph.dtype is np.float32 else borders)

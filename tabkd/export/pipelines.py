@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from tabkd._compat import take_rows
+from tabkd.export.imputed import add_imputed
 from tabkd.export.inputs import Inputs
 from tabkd.export.steps import add_step
 from tabkd.export.table import Part, Table
+from tabkd.imputer import Imputer
 from tabkd.learners import Member
 
 __all__ = ["add_prepared", "holds_none"]
@@ -39,7 +41,10 @@ def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
     if member.support is not None:
         table = Table(graph, table.select(member.support), take_rows(sample, member.support, axis=1))
     for step in member.steps:
-        table = add_step(table, step)
+        if isinstance(step, Imputer):
+            table = Table(graph, [*table.parts, *add_imputed(inputs, member)], step.transform(table.sample))
+        else:
+            table = add_step(table, step)
     return table
 
 

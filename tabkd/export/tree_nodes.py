@@ -34,11 +34,22 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
     base = trees.base + sum(
         (tree.value[0] for tree in trees.trees if len(tree.feature) == 1), np.zeros(trees.n_outputs)
     )
-    unit = None if base.any() else _unit(parts)
+    unit = None if base.any() or _adds_up_exactly(parts) else _unit(parts)
     if unit is None:
         return _add_sum(graph, features, parts, base)
     whole = [replace(tree, value=np.round(tree.value / unit)) for tree in parts]
     return graph.add("Div", _add_sum(graph, features, whole, base), graph.constant(1 / unit))
+
+
+def _adds_up_exactly(parts: Sequence[Tree]) -> bool:
+    """Whether leaves are multiples of a power of two that is large enough for float32 to add them up as they are."""
+    if not parts:
+        return True
+    mantissas, exponents = np.frexp(np.concatenate([tree.value for tree in parts]))
+    whole = (mantissas * 2.0**53).astype(np.int64)
+    steps = np.where(whole == 0, np.inf, np.ldexp((whole & -whole).astype(float), exponents - 53)).min(axis=0)
+    largest = np.sum([np.abs(tree.value).max(axis=0) for tree in parts], axis=0)
+    return bool((largest / steps <= 2**24).all())
 
 
 def _unit(parts: Sequence[Tree]) -> float | None:

@@ -20,6 +20,7 @@ __all__ = [
     "merge",
     "offset_features",
     "stack",
+    "summed",
     "whole_numbers",
     "with_sets",
 ]
@@ -135,7 +136,7 @@ def stack(parts: Sequence[Trees]) -> Trees:
     """Ensembles on one matrix side by side: each gives the outputs of its own."""
     widths = np.cumsum([0, *(part.n_outputs for part in parts)])
     places, nothing = np.eye(widths[-1]), np.zeros(widths[-1])
-    return _sum([linear(part, places[a:b], nothing) for part, a, b in zip(parts, widths, widths[1:], strict=False)])
+    return summed([linear(part, places[a:b], nothing) for part, a, b in zip(parts, widths, widths[1:], strict=False)])
 
 
 def offset_features(trees: Trees, positions: np.ndarray, n_features: int) -> Trees:
@@ -150,10 +151,11 @@ def merge(parts: Sequence[Trees]) -> Trees:
     """The mean of several ensembles on one matrix, as one sum of trees."""
     if len(parts) == 1:
         return parts[0]
-    return _sum([linear(part, np.eye(part.n_outputs) / len(parts), np.zeros(part.n_outputs)) for part in parts])
+    return summed([linear(part, np.eye(part.n_outputs) / len(parts), np.zeros(part.n_outputs)) for part in parts])
 
 
-def _sum(parts: Sequence[Trees]) -> Trees:
+def summed(parts: Sequence[Trees]) -> Trees:
+    """Several ensembles on one matrix as one, whose outputs are the sums of theirs."""
     trees: list[Tree] = []
     lookups: list[Lookup] = []
     n_features = parts[0].n_features

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tabkd.columns import ColumnEncoder, as_table
 from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.graph import Graph
 from tabkd.export.head import add_outputs
+from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
 from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
@@ -28,6 +29,8 @@ from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
 from tabkd.files import replacing
+from tabkd.imputer import Imputer
+from tabkd.learners import Member
 from tabkd.models import FittedModel
 from tabkd.runtime import METADATA, OnnxPredictor
 
@@ -144,10 +147,11 @@ def tree_thresholds(model: FittedModel) -> dict[int, np.ndarray]:
 
 
 def _member_trees(model: FittedModel) -> list[Trees | None]:
-    """Each member as a sum of trees on the encoded matrix; None where it is none."""
-    width = len(model.encoder.sources)
+    """Each member as a sum of trees on the encoded matrix and all imputed columns behind it; None where it is none."""
     texts = {i: ["", *c.categories] for i, c in enumerate(model.encoder.columns) if c.name in model.encoder.as_text}
-    return [_trees_of(member, width, texts) for member in model.members]
+    ends = len(model.encoder.sources) + np.cumsum([0, *imputed_widths(model.members)])
+    own = [np.arange(start, end) for start, end in pairwise(ends)]
+    return [_trees_of(member, ends, mine, texts) for member, mine in zip(model.members, own, strict=True)]
 
 
 def _thresholds(model: FittedModel, parts: Sequence[Trees | None], sample: Any) -> dict[int, np.ndarray]:
@@ -159,7 +163,9 @@ def _thresholds(model: FittedModel, parts: Sequence[Trees | None], sample: Any) 
             found = raw_thresholds(member, sample, numeric)
         else:
             found = {} if part is None else part.thresholds()
-        for feature, values in found.items():
+        imputer = imputer_trees(member, model.encoder)
+        crossed = [*found.items(), *({} if imputer is None else imputer.thresholds()).items()]
+        for feature, values in crossed:
             if feature < len(sources):
                 by_column.setdefault(sources[feature], []).append(values)
     return {column: np.unique(np.concatenate(values)) for column, values in by_column.items()}
@@ -180,12 +186,13 @@ def _sample(model: FittedModel, given: Any) -> Any:
 def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence[Trees | None], sample: Any) -> None:
     """Append the whole model."""
     encoder = model.encoder
-    width, trees = len(encoder.sources), [part for part in parts if part is not None]
+    trees = [part for part in parts if part is not None]
     if len(trees) == len(parts):
         merged = merge(trees)
         texts = [i for i, column in enumerate(encoder.columns) if column.name in encoder.as_text]
-        features = inputs.features(merged.lookups, skipped=texts)
-        read = _without(merged, np.setdiff1d(np.arange(width), texts))
+        imputed = [part.value for member in model.members for part in add_imputed(inputs, member)]
+        features = inputs.features(merged.lookups, skipped=texts, more=imputed)
+        read = _without(merged, np.setdiff1d(np.arange(merged.n_features), texts))
         scores = add_tree_scores(graph, features, read, model.link, model.classes)
         add_outputs(graph, model, scores, merged.n_outputs)
         return
@@ -193,13 +200,13 @@ def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence
     add_outputs(graph, model, graph.mean(scored), _n_outputs(model))
 
 
-def _trees_of(member: Any, n_features: int, texts: Texts) -> Trees | None:
-    if member.steps:
+def _trees_of(member: Member, ends: np.ndarray, imputed: np.ndarray, texts: Texts) -> Trees | None:
+    if not all(isinstance(step, Imputer) for step in member.steps):
         return None
-    support = np.arange(n_features) if member.support is None else member.support
+    support = np.concatenate([np.arange(ends[0]) if member.support is None else member.support, imputed])
     known = {k: texts[i] for k, i in enumerate(support.tolist()) if i in texts}
     trees = scoring_trees(member.adapter, len(support), known)
-    return None if trees is None else offset_features(trees, support, n_features)
+    return None if trees is None else offset_features(trees, support, int(ends[-1]))
 
 
 def _without(trees: Trees, kept: np.ndarray) -> Trees:
