@@ -53,11 +53,17 @@ def imputers(model):
     return [step for member in model.members for step in member.steps if isinstance(step, Imputer)]
 
 
-@pytest.mark.parametrize("impute", ["all", 1])
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_labels_and_privileged_values_of_a_fold_never_reach_the_student_scored_on_it(table, labels, impute, alpha):
+SCORED = [
+    {"impute": "all", "alpha": 0.5},
+    {"impute": 1, "alpha": 1.0},
+    {"impute": 1, "alpha": 0.0, "transfer": "munge", "generations": 2},
+]
+
+
+@pytest.mark.parametrize("settings", SCORED, ids=str)
+def test_labels_and_privileged_values_of_a_fold_never_reach_the_student_scored_on_it(table, labels, settings):
     folds = list(StratifiedKFold(4, shuffle=True, random_state=0).split(table, labels))
-    model = distilled(impute, cv=folds, alpha=alpha)
+    model = distilled(cv=folds, **settings)
     before = model.fit(table, labels).student_predictions_
     for _, test in folds[:2]:
         changed, others = table.copy(), labels.copy()
@@ -101,6 +107,8 @@ WAYS = {
     "pipeline": {"student": make_pipeline(StandardScaler(), LogisticRegression())},
     "search": {"student": GridSearchCV(LGBMClassifier(**FAST), {"num_leaves": [3, 7]}, cv=2)},
     "regressor": {"student": make_pipeline(StandardScaler(), Ridge())},
+    "synthetic rows": {"transfer": "munge", "alpha": 0.0},
+    "generations": {"generations": 2, "cross_fit": "folds"},
     "early stopping": {"student": LGBMClassifier(**FAST, early_stopping_round=2)},
 }
 
