@@ -17,7 +17,7 @@ from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, las
 from tabkd.columns import ColumnEncoder, column_positions, rows_of
 from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
-from tabkd.families import classifier_of, encoding_for, reads_texts, text_columns
+from tabkd.families import classifier_of, encoding_for, text_columns
 from tabkd.learners import Learner, Member, frozen_member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
@@ -131,14 +131,7 @@ class Recipe:
 
     def _encoding(self, model: Any) -> str:
         """What a model reads of the table, or of the texts."""
-        if not self.rows.texts:
-            return encoding_for(model)
-        if not reads_texts(model):
-            raise ValueError(
-                f"X holds texts, which {type(last_step(model)).__name__} does not read. Put it behind a "
-                "TfidfVectorizer in a Pipeline, or give a table."
-            )
-        return "texts"
+        return encoding_for(model, texts=self.rows.texts)
 
     def folds(self, cv: Any, *, partition: bool) -> Folds:
         """Split the rows."""
