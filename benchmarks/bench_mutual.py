@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,9 +43,9 @@ WAYS: dict[str, dict[str, Any]] = {
 def peers(*, regression: bool, quick: bool) -> list[tuple[str, Any]]:
     boosted = LGBMRegressor if regression else LGBMClassifier
     forest = ExtraTreesRegressor if regression else ExtraTreesClassifier
-    network: Any = partial(MLPRegressor if regression else MLPClassifier, 16, learning_rate_init=0.003)
+    network: Any = MLPRegressor if regression else MLPClassifier
     n_trees, n_epochs = (10, 5) if quick else (40, 20)
-    last = network(max_iter=n_epochs)
+    last: Any = network(hidden_layer_sizes=16, learning_rate_init=0.003, max_iter=n_epochs)
     if regression:
         last = TransformedTargetRegressor(last, transformer=StandardScaler())
     return [

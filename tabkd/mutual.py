@@ -40,9 +40,8 @@ class MutualDistilledEstimator(BaseComposition):
     Parameters
     ----------
     estimators : list of (name, estimator) or (name, estimator, columns)
-        Two peers or more, all classifiers with ``predict_proba`` or all regressors: anything that
-        :mod:`tabkd.students` can teach, also with ``fit_soft``. ``columns`` are names, positions, a slice, a mask or a
-        callable, as in ``ColumnTransformer``; left out or None is all.
+        Two peers or more, all classifiers or all regressors: anything that :mod:`tabkd.students` can teach. ``columns``
+        are a specification as in ``ColumnTransformer``; left out or None is all.
     rounds : int
         Rounds in which peers learn from each other. With ``alpha="auto"`` the most: they stop where the honest score no
         longer rises.
@@ -54,9 +53,9 @@ class MutualDistilledEstimator(BaseComposition):
         Folds of all peers; with pairs of folds they must partition the rows.
     cross_fit : {"auto", "pairs", "holdout"}
         ``"pairs"`` plays the rounds inside every training fold, and again on all rows for what ships. ``"holdout"``
-        plays them on the first training fold alone, where peers tell each other about rows that they have seen,
-        scores them on the rows left out, and ships them. ``"auto"`` is ``"holdout"`` where a peer is a neural network,
-        ``"pairs"`` elsewhere; ``alpha="auto"`` then has 0.5 and the control to choose from.
+        plays them once, on the first training fold, where peers tell each other about rows that they have seen, scores
+        them on the rows left out, and ships them; ``alpha="auto"`` is 0.5 or the control there. ``"auto"`` is
+        ``"holdout"`` where a peer is a neural network, ``"pairs"`` elsewhere.
     deploy : str or None
         Name of the peer that predicts, whose columns are then enough; None predicts by the mean of all peers.
     scoring : str, callable or None
@@ -192,11 +191,6 @@ class MutualDistilledEstimator(BaseComposition):
         Returns
         -------
         MutualDistilledEstimator
-
-        Raises
-        ------
-        ValueError
-            If a peer, a parameter or the data do not fit; the message says what, and how to mend it.
         """
         return self._learn(X, y, sample_weight, groups)
 
@@ -226,7 +220,7 @@ class MutualDistilledEstimator(BaseComposition):
         temperature : float
             1; peers of other families than neural networks cannot undo any other.
         sample_weight : array-like of shape (n_samples,), optional
-        teacher : estimator or None
+        teacher : None
             Not looked into.
 
         Returns
