@@ -339,11 +339,6 @@ class MutualDistilledEstimator(BaseComposition):
         Returns
         -------
         Path
-
-        Raises
-        ------
-        ValueError
-            If a peer has a part that cannot be exported exactly, or the answers differ.
         """
         check_is_fitted(self)
         by_themselves = [name for name, peer in self._named_peers if hasattr(last_step(peer), "to_onnx")]
