@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tabkd.evaluate import DistillationReport, evaluate_distillation
     from tabkd.impute import Impute
     from tabkd.munge import Munge
+    from tabkd.mutual import MutualDistilledEstimator
     from tabkd.search import DistillationSearchCV
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ _HOMES = {
     "FeatureBudgetSelector": "tabkd.budget",
     "Impute": "tabkd.impute",
     "Munge": "tabkd.munge",
+    "MutualDistilledEstimator": "tabkd.mutual",
     "TableCheck": "tabkd.check",
     "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
@@ -37,6 +39,7 @@ __all__ = [
     "FeatureBudgetSelector",
     "Impute",
     "Munge",
+    "MutualDistilledEstimator",
     "TableCheck",
     "__version__",
     "check_tables",

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from tabkd._compat import BaseComposition, clone_estimator, is_regressor
-from tabkd.columns import has_names
+from tabkd.averages import FittedAverage
 from tabkd.crossfit import Folds, make_folds
 from tabkd.estimator import DistilledEstimator
-from tabkd.models import FittedModel, labels_of
 from tabkd.recipe import Recipe
 from tabkd.rows import Rows, begin_fit, named_like_fit, read_rows, read_seed
 from tabkd.scoring import Honest, Judge, check_threshold, score_of
@@ -79,6 +79,8 @@ class BlendedEstimator(BaseComposition):
     gain_, gain_se_ : float
         Score of the blend minus that of the best member, both chosen again for each fold without it, and the paired
         standard error. Not above 0 where ``"auto"`` kept a single member.
+    student_ : FittedAverage
+        Predicts from tables with the columns ``student_features_``.
     threshold_ : float or None
     student_predictions_ : ndarray of shape (n_samples, n_classes) or (n_samples, n_outputs)
         Honest predictions of the blend for every row.
@@ -173,7 +175,11 @@ class BlendedEstimator(BaseComposition):
         begin_fit(self, rows)
         self.estimators_, honest = self._fit_members(rows, folds, seed)
         self._blend(judge, honest, folds)
-        self.student_features_ = list(_needed([model for _, model in self._models()]).values())
+        used = [(copies, weight) for copies, weight in zip(self.estimators_, self.weights_, strict=True) if weight > 0]
+        students = [copy.student_ for copies, _ in used for copy in copies]
+        weights = [weight / len(copies) for copies, weight in used for _ in copies]
+        self.student_ = FittedAverage(students, weights, self.threshold_)
+        self.student_features_ = self.student_.features
         return self
 
     def _fit_members(
@@ -268,10 +274,7 @@ class BlendedEstimator(BaseComposition):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        values = self._mean(named_like_fit(self, X))
-        if _is_classifier(self):
-            return self.classes_[labels_of(values, self.threshold_)]
-        return values[:, 0] if values.shape[1] == 1 else values
+        return self.student_.predict(named_like_fit(self, X))
 
     @available_if(_is_classifier)
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -288,7 +291,28 @@ class BlendedEstimator(BaseComposition):
             In [0, 1]; rows sum to 1.
         """
         check_is_fitted(self)
-        return self._mean(named_like_fit(self, X))
+        return self.student_.predict_proba(named_like_fit(self, X))
+
+    def to_onnx(self, path: Any, **options: Any) -> Path:
+        """Write the blend as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+        **options
+            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            If a student has a part that cannot be exported exactly, or the answers differ.
+        """
+        check_is_fitted(self)
+        return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score by ``scoring`` if it is set, else by accuracy or R².
@@ -305,27 +329,8 @@ class BlendedEstimator(BaseComposition):
         """
         return score_of(self, X, y, sample_weight)
 
-    def _models(self) -> list[tuple[float, FittedModel]]:
-        """The students that are averaged, with their weights."""
-        return [
-            (weight / len(copies), copy.student_)
-            for weight, copies in zip(self.weights_, self.estimators_, strict=True)
-            for copy in copies
-            if weight > 0
-        ]
-
-    def _mean(self, table: Any) -> np.ndarray:
-        """Weighted mean of what the students say, of shape (n_samples, n_outputs)."""
-        weights, models = zip(*self._models(), strict=True)
-        parts = _columns_of(models, table, named=hasattr(self, "feature_names_in_"))
-        if not _is_classifier(self):
-            values = [model.predict(part) for model, part in zip(models, parts, strict=True)]
-            return blended([one.reshape(len(table), -1) for one in values], np.array(weights))
-        proba = [model.predict_proba(part) for model, part in zip(models, parts, strict=True)]
-        return np.clip(blended(proba, np.array(weights)), 0, 1)
-
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "student_features_")
+        return hasattr(self, "student_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -362,29 +367,3 @@ def _check_weights(weights: Any, names: Sequence[str]) -> None:
         )
     if not given.any():
         raise ValueError('All weights are 0, so nothing is left to blend. Use weights="auto".')
-
-
-def _needed(models: Sequence[FittedModel]) -> dict[int, str | int]:
-    """The columns that some models read, by their position in the table of ``fit``."""
-    pairs = {pair for model in models for pair in zip(model.encoder.positions, model.features, strict=True)}
-    return dict(sorted(pairs))
-
-
-def _columns_of(models: Sequence[FittedModel], table: Any, *, named: bool) -> list[Any]:
-    """What each model is to read: found by name, or by place among the columns that they need together."""
-    needed = _needed(models)
-    if named and has_names(table):
-        missing = [name for name in needed.values() if name not in table.columns]
-        if missing:
-            raise ValueError(f"Columns {missing} are missing. This blend needs {list(needed.values())}.")
-        return [table] * len(models)
-    width = models[0].encoder.width
-    if table.shape[1] == width:
-        return [table] * len(models)
-    if table.shape[1] != len(needed):
-        raise ValueError(
-            f"X has {table.shape[1]} features, but BlendedEstimator is expecting {width} features as input, or the "
-            f"{len(needed)} that it needs."
-        )
-    places = [np.searchsorted(list(needed), model.encoder.positions) for model in models]
-    return [table.iloc[:, own] if isinstance(table, pd.DataFrame) else table[:, own] for own in places]

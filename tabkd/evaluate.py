@@ -19,7 +19,7 @@ from tabkd.rows import read_rows, read_seed
 
 __all__ = ["DistillationReport", "evaluate_distillation"]
 
-MODELS = ("teacher", "control", "student")
+MODELS = ["teacher", "control", "student"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class DistillationReport:
     ----------
     scores : DataFrame
         One row per fold and metric: ``fold``, ``metric``, ``teacher``, ``control``, ``student``; higher is better.
+        Peers that teach each other have no teacher, and no such column.
     choices : DataFrame
         One row per fold: the ``alpha`` and ``threshold`` chosen inside, and the ``gain`` reported there with its
         standard error ``gain_se`` (NaN without an honest inner score).
@@ -57,7 +58,7 @@ class DistillationReport:
         DataFrame
             One row per metric: ``teacher``, ``control``, ``student``, ``gain``, ``gain_se``, ``gain_low``,
             ``gain_high``, and ``gap_recovered``: mean gain over the mean difference of teacher and control (NaN where
-            the teacher is not above the control).
+            the teacher is not above the control, or there is none).
 
         References
         ----------
@@ -65,12 +66,12 @@ class DistillationReport:
         """
         rows = {}
         for metric, scores in self.scores.groupby("metric", sort=False):
-            means = scores[list(MODELS)].mean()
+            means = scores[[model for model in MODELS if model in scores]].mean()
             gains = (scores["student"] - scores["control"]).to_numpy()
             n = len(gains)
             error = float(np.sqrt((1 / n + self.test_share) * gains.var(ddof=1))) if n > 1 else np.nan
             half = float(student_t.ppf((1 + confidence) / 2, max(n - 1, 1))) * error
-            gap = means["teacher"] - means["control"]
+            gap = means.get("teacher", np.nan) - means["control"]
             rows[metric] = {
                 **means,
                 "gain": gains.mean(),
@@ -102,7 +103,7 @@ def evaluate_distillation(
 
     Parameters
     ----------
-    estimator : DistilledEstimator or DistillationSearchCV
+    estimator : DistilledEstimator, MutualDistilledEstimator or DistillationSearchCV
         Cloned, never fitted. The control of a search is that of its winner.
     X : table of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -160,8 +161,10 @@ def evaluate_distillation(
         control = getattr(student, "control_", None) or estimator.fit_control(X_train, labels[train], **given)
         weighted = {} if weight is None else {"sample_weight": weight[test]}
         for metric, scorer in scorers.items():
-            models = dict(zip(MODELS, (student.teacher_, control, student), strict=True))
-            scored = {name: scorer(model, X_test, labels[test], **weighted) for name, model in models.items()}
+            models = zip(MODELS, (getattr(student, "teacher_", None), control, student), strict=True)
+            scored = {
+                name: scorer(model, X_test, labels[test], **weighted) for name, model in models if model is not None
+            }
             scores.append({"fold": fold, "metric": metric, **scored})
         choices.append(
             {

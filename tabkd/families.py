@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search, nested_estimators
+from tabkd._compat import clone_estimator, fit_weighted, is_regressor, is_search, last_step, nested_estimators
 
 __all__ = [
     "averages_trees",
@@ -97,18 +97,30 @@ def family(estimator: Any) -> str:
     return next((name for name in BOOSTERS if name in modules), "sklearn")
 
 
-def encoding_for(estimator: Any) -> str:
+def encoding_for(estimator: Any, *, texts: bool = False) -> str:
     """How the columns are encoded for ``estimator`` (see :mod:`tabkd.columns`).
 
     Trees read ordinal codes, and models that add or measure distances read one-hot columns:
-    compared by ``benchmarks/bench_students.py``.
+    compared by ``benchmarks/bench_students.py``. What reads strings by itself gets the table as it is.
+
+    Raises
+    ------
+    ValueError
+        If X holds ``texts``, one a row, and the estimator reads columns.
     """
+    if texts:
+        if not reads_texts(estimator):
+            raise ValueError(
+                f"X holds texts, which {type(last_step(estimator)).__name__} does not read. Put it behind a "
+                "TfidfVectorizer in a Pipeline, or give a table."
+            )
+        return "texts"
     if is_search(estimator):
         return encoding_for(estimator.estimator)
     if isinstance(estimator, Pipeline):
         return "table"
     kind = family(estimator)
-    if kind == "sklearn" and reads_texts(estimator):
+    if kind == "sklearn" and get_tags(estimator).input_tags.string:
         return "table"
     if kind == "catboost" and text_columns(estimator):
         return "catboost"

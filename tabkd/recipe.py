@@ -25,7 +25,7 @@ from tabkd.crossfit import (
     make_folds,
 )
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
-from tabkd.families import classifier_of, encoding_for, reads_texts, text_columns
+from tabkd.families import classifier_of, encoding_for, text_columns
 from tabkd.generations import known_rows, told_by_folds, told_by_students
 from tabkd.impute import Impute, privileged_columns, read_impute
 from tabkd.learners import ExtraRows, Learner, Member
@@ -158,14 +158,7 @@ class Recipe:
 
     def _encoding(self, model: Any) -> str:
         """What a model reads of the table, or of the texts."""
-        if not self.rows.texts:
-            return encoding_for(model)
-        if not reads_texts(model):
-            raise ValueError(
-                f"X holds texts, which {type(last_step(model)).__name__} does not read. Put it behind a "
-                "TfidfVectorizer in a Pipeline, or give a table."
-            )
-        return "texts"
+        return encoding_for(model, texts=self.rows.texts)
 
     def folds(self, cv: Any, *, partition: bool) -> Folds:
         """Split the rows."""

@@ -160,13 +160,18 @@ def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:
     return soft
 
 
-def check_classes_outside_pairs(folds: Folds, targets: Targets) -> None:
-    """Raise unless there are three folds or more, and every class has rows outside each pair of them."""
+def check_classes_outside_pairs(
+    folds: Folds, targets: Targets, *, instead: str = 'cross_fit="folds" with a number for alpha'
+) -> None:
+    """Raise unless there are three folds or more, and every class has rows outside each pair of them.
+
+    What to do ``instead`` is said in the error.
+    """
     n_folds = len(folds.splits) // folds.n_repeats
     if n_folds < 3:
         raise ValueError(
             f"Pairs of folds need at least 3 folds, got {n_folds}: a teacher must have rows outside each pair. Use "
-            'cv=5, or cross_fit="folds" with a number for alpha.'
+            f"cv=5, or {instead}."
         )
     if n_folds == 3:
         warnings.warn("Pairs of 3 folds leave each teacher one third of the rows. Use cv=5.", stacklevel=4)
@@ -180,5 +185,5 @@ def check_classes_outside_pairs(folds: Folds, targets: Targets) -> None:
             raise ValueError(
                 f"Class {label!r} has {n_rows} rows, none of them outside "
                 f"folds {i} and {j}: the teacher of that pair would never see it. Merge or drop the class, use a "
-                'splitter that spreads it over three folds or more, or cross_fit="folds" with a number for alpha.'
+                f"splitter that spreads it over three folds or more, or {instead}."
             )

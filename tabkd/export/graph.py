@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,14 @@ class Graph:
         for part in parts[1:]:
             total = self.add("Add", total, part)
         return self.add("Mul", total, self.constant(1.0 / len(parts)))
+
+    def weighted_mean(self, parts: Sequence[str], weights: Sequence[float] | None) -> str:
+        """Weighted mean of tensors of one shape; None weighs them alike."""
+        if weights is None or len(parts) == 1:
+            return self.mean(list(parts))
+        shares = np.asarray(weights, dtype=float) / np.sum(weights)
+        scaled = [self.add("Mul", part, self.constant(share)) for part, share in zip(parts, shares, strict=True)]
+        return self.add("Sum", *scaled)
 
     def cast(self, value: str) -> str:
         """float32 in the graph's precision."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from tabkd.averages import FittedAverage
 from tabkd.export.graph import Graph
 from tabkd.models import FittedModel
 
-__all__ = ["add_outputs", "label_dtype"]
+__all__ = ["add_outputs", "add_predictions", "label_dtype"]
 
 
-def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -> list[str]:
-    """Append the outputs; returns their names.
+def add_predictions(graph: Graph, model: FittedModel, scores: str) -> str:
+    """Append what makes predictions of scores; returns their name.
 
     Parameters
     ----------
@@ -19,8 +20,39 @@ def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -
     model : FittedModel
     scores : str
         Mean of the members' scores on their link scale.
+
+    Returns
+    -------
+    str
+        Probabilities, or values.
+    """
+    if model.classes is None:
+        return scores
+    temperature, link, n_classes = model.members[0].temperature, model.link, len(model.classes)
+    if temperature != 1 and link != "probability":
+        scores = graph.add("Mul", scores, graph.constant(temperature))
+    if link == "logit":
+        # Both classes at once: fewer nodes than 1 - p, and small probabilities of either keep their digits.
+        return graph.add("Sigmoid", graph.add("Mul", scores, graph.constant([[-1.0, 1.0]])))
+    if link == "softmax":
+        return graph.add("Softmax", scores, axis=1)
+    proba = _normalized(graph, scores, n_classes)
+    if temperature != 1:
+        proba = _normalized(graph, graph.add("Pow", proba, graph.constant(temperature)), n_classes)
+    return proba
+
+
+def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: str, n_outputs: int) -> list[str]:
+    """Append the outputs; returns their names.
+
+    Parameters
+    ----------
+    graph : Graph
+    model : FittedModel or FittedAverage
+    predictions : str
+        Probabilities, or values.
     n_outputs : int
-        Columns of ``scores``.
+        Columns of ``predictions``.
 
     Returns
     -------
@@ -28,31 +60,19 @@ def add_outputs(graph: Graph, model: FittedModel, scores: str, n_outputs: int) -
         ``label`` and ``probabilities``, or ``prediction``.
     """
     if model.classes is None:
-        return [graph.output("prediction", scores, graph.dtype, n_outputs)]
-    temperature, link, n_classes = model.members[0].temperature, model.link, len(model.classes)
-    if temperature != 1 and link != "probability":
-        scores = graph.add("Mul", scores, graph.constant(temperature))
-    if link == "logit":
-        # Both classes at once: fewer nodes than 1 - p, and small probabilities of either keep their digits.
-        proba = graph.add("Sigmoid", graph.add("Mul", scores, graph.constant([[-1.0, 1.0]])))
-    elif link == "softmax":
-        proba = graph.add("Softmax", scores, axis=1)
-    else:
-        proba = _normalized(graph, scores, n_classes)
-        if temperature != 1:
-            proba = _normalized(graph, graph.add("Pow", proba, graph.constant(temperature)), n_classes)
+        return [graph.output("prediction", predictions, graph.dtype, n_outputs)]
     if model.threshold is None:
         # Where a tie is, as in NumPy, the first class wins.
-        codes = graph.add("ArgMax", proba, axis=1, keepdims=0)
+        codes = graph.add("ArgMax", predictions, axis=1, keepdims=0)
     else:
-        above = graph.add("Greater", graph.columns(proba, 1), graph.constant(float(model.threshold)))
+        above = graph.add("Greater", graph.columns(predictions, 1), graph.constant(float(model.threshold)))
         codes = graph.add("Cast", above, to=7)
     labels: np.ndarray = model.classes.astype(label_dtype(model.classes))
-    if labels.dtype.kind != "i" or not np.array_equal(labels, np.arange(n_classes)):
+    if labels.dtype.kind != "i" or not np.array_equal(labels, np.arange(len(labels))):
         codes = graph.add("Gather", graph.constant(labels), codes, axis=0)
     return [
         graph.output("label", codes, label_dtype(model.classes)),
-        graph.output("probabilities", proba, graph.dtype, n_classes),
+        graph.output("probabilities", predictions, graph.dtype, len(labels)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -73,6 +74,30 @@ class Inputs:
         else:
             types = {"string": str, "float": np.float32}
             self.columns = [graph.input(entry["name"], types[entry["type"]], 1) for entry in self.described]
+
+    def view(self, encoder: ColumnEncoder) -> Inputs:
+        """The same inputs for a model that reads some of the columns in its own way.
+
+        Raises
+        ------
+        ValueError
+            If it reads a column otherwise than one input can give it.
+        """
+        view = copy.copy(self)
+        view.encoder, view.described = encoder, describe(encoder)
+        places = [self.encoder.positions.index(position) for position in encoder.positions]
+        for place, column, own in zip(places, encoder.columns, view.described, strict=True):
+            shared = self.encoder.columns[place].categories == column.categories or self.layout == "columns"
+            if own["type"] != self.described[place]["type"] or not shared:
+                raise ValueError(
+                    f"Averaged models read column {column.name!r} in two ways, as text and as numbers, or with "
+                    "other categories, and one input cannot be both. Export one of them alone, or make the column text."
+                )
+        if self.layout == "matrix":
+            view.matrix = self.graph.columns(self.matrix, places)
+        else:
+            view.columns = [self.columns[place] for place in places]
+        return view
 
     def features(self, lookups: Sequence[Lookup] = (), *, skipped: Sequence[int] = (), more: Sequence[str] = ()) -> str:
         """The encoded matrix, without the columns ``skipped``, and with more and a column per lookup behind it.

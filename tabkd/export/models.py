@@ -213,18 +213,10 @@ def _add_probabilities(table: Table, estimator: Any) -> str:
         return _add_probabilities(add_step(table, estimator[:-1]), estimator[-1])
     if name == "VotingClassifier":
         parts = [_add_probabilities(table, part) for part in estimator.estimators_]
-        return _weighted_mean(table.graph, parts, estimator._weights_not_none)
+        return table.graph.weighted_mean(parts, estimator._weights_not_none)
     if name == "MLPClassifier":
         return _with_complement(table.graph, _add_mlp(table.graph, estimator, _matrix(table)), estimator)
     return _add_converted(table, estimator)
-
-
-def _weighted_mean(graph: Graph, parts: list[str], weights: Sequence[float] | None) -> str:
-    if weights is None:
-        return graph.mean(parts)
-    shares = np.asarray(weights, dtype=float) / np.sum(weights)
-    scaled = [graph.add("Mul", part, graph.constant(share)) for part, share in zip(parts, shares, strict=True)]
-    return graph.add("Sum", *scaled)
 
 
 def _with_complement(graph: Graph, positive: str, estimator: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tabkd.averages import FittedAverage
 from tabkd.columns import Column
 from tabkd.export.categories import UNSEEN
 from tabkd.export.inputs import input_name
@@ -146,12 +147,14 @@ def _as_typed(column: Column, pool: np.ndarray) -> np.ndarray:
     return pool.astype(bool) if column.kind == "boolean" else pool
 
 
-def prove(model: FittedModel, predictor: OnnxPredictor, tables: Sequence[pd.DataFrame], n_thresholds: int) -> Proof:
+def prove(
+    model: FittedModel | FittedAverage, predictor: OnnxPredictor, tables: Sequence[pd.DataFrame], n_thresholds: int
+) -> Proof:
     """Compare the file's answers with the model's, on every row of every table.
 
     Parameters
     ----------
-    model : FittedModel
+    model : FittedModel or FittedAverage
     predictor : OnnxPredictor
         Of the file.
     tables : sequence of DataFrame

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import is_regressor, last_step
+from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.families import family
 from tabkd.learners import Member
@@ -19,25 +20,25 @@ from tabkd.students import HardLabels
 __all__ = ["fitted_model_of"]
 
 
-def fitted_model_of(model: Any, X: Any) -> FittedModel:
-    """The fitted model inside a ``DistilledEstimator``, or one around a plain estimator.
+def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
+    """The fitted model inside an estimator of this library, or one around a plain estimator.
 
     Parameters
     ----------
-    model : DistilledEstimator, FittedModel or estimator
+    model : DistilledEstimator or the like, FittedModel, FittedAverage or estimator
     X : table or None
         As :func:`tabkd.columns.as_table` gives it.
 
     Returns
     -------
-    FittedModel
+    FittedModel or FittedAverage
 
     Raises
     ------
     ValueError
         If a plain estimator reads text columns and there is no table to learn their texts from.
     """
-    if isinstance(model, FittedModel):
+    if isinstance(model, FittedModel | FittedAverage):
         return model
     check_is_fitted(model)
     if hasattr(model, "student_"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise, product
 from pathlib import Path
@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from tabkd._compat import take_rows
+from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder, as_table
 from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.graph import Graph
-from tabkd.export.head import add_outputs
+from tabkd.export.head import add_outputs, add_predictions
 from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
@@ -58,7 +59,7 @@ def to_onnx(
 
     Parameters
     ----------
-    model : DistilledEstimator, its ``student_``, or a plain estimator
+    model : DistilledEstimator, BlendedEstimator, MutualDistilledEstimator, their ``student_``, or a plain estimator
         Fitted. Plain are LightGBM, XGBoost, CatBoost and scikit-learn estimators and pipelines.
     path : str or Path
     X : table of shape (n_samples, n_features), optional
@@ -107,9 +108,8 @@ def to_onnx(
     fitted = fitted_model_of(model, given)
     graph = Graph(_PRECISIONS[precision], compact=compact)
     columns = Inputs(graph, fitted.encoder, inputs)
-    parts = _member_trees(fitted)
-    sample = _sample(fitted, given)
-    _add_model(graph, fitted, columns, parts, sample)
+    readings = [_Reading.of(model, given) for model in _models(fitted)]
+    _add_answers(graph, fitted, columns, readings)
     outputs = [info.name for info in graph.outputs]
     described: dict[str, Any] = {
         "format": FORMAT,
@@ -125,7 +125,7 @@ def to_onnx(
         threshold = None if fitted.threshold is None else float(graph.dtype(fitted.threshold))  # as the graph holds it
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
     unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
-    thresholds = _thresholds(fitted, parts, sample)
+    thresholds = _thresholds(fitted, readings)
     try:
         proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, thresholds)
     except ParityError as error:
@@ -141,33 +141,57 @@ def to_onnx(
     return path
 
 
-def tree_thresholds(model: FittedModel) -> dict[int, np.ndarray]:
+def tree_thresholds(model: FittedModel | FittedAverage) -> dict[int, np.ndarray]:
     """The distinct thresholds of a model's trees, by column of its encoder."""
-    return _thresholds(model, _member_trees(model), _sample(model, None))
+    return _thresholds(model, [_Reading.of(one, None) for one in _models(model)])
 
 
-def _member_trees(model: FittedModel) -> list[Trees | None]:
-    """Each member as a sum of trees on the encoded matrix and all imputed columns behind it; None where it is none."""
-    texts = {i: ["", *c.categories] for i, c in enumerate(model.encoder.columns) if c.name in model.encoder.as_text}
-    ends = len(model.encoder.sources) + np.cumsum([0, *imputed_widths(model.members)])
-    own = [np.arange(start, end) for start, end in pairwise(ends)]
-    return [_trees_of(member, ends, mine, texts) for member, mine in zip(model.members, own, strict=True)]
+@dataclass(frozen=True)
+class _Reading:
+    """A model, its members as sums of trees, and some encoded rows.
+
+    Trees read the encoded matrix and all imputed columns behind it; None stands for a member that is no sum of trees.
+    """
+
+    model: FittedModel
+    parts: list[Trees | None]
+    sample: Any
+
+    @classmethod
+    def of(cls, model: FittedModel, given: Any) -> _Reading:
+        """Read the members."""
+        encoder = model.encoder
+        texts = {i: ["", *c.categories] for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
+        ends = len(encoder.sources) + np.cumsum([0, *imputed_widths(model.members)])
+        own = [np.arange(start, end) for start, end in pairwise(ends)]
+        parts = [_trees_of(member, ends, mine, texts) for member, mine in zip(model.members, own, strict=True)]
+        return cls(model, parts, _sample(model, given))
+
+    def thresholds(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Columns of the model's table, and thresholds that stand there."""
+        encoder = self.model.encoder
+        for member, part in zip(self.model.members, self.parts, strict=True):
+            if part is None and member.steps:
+                numeric = [i for i, column in enumerate(encoder.columns) if column.kind in ("number", "integer")]
+                found = raw_thresholds(member, self.sample, numeric)
+            else:
+                found = {} if part is None else part.thresholds()
+            imputer = imputer_trees(member, encoder)
+            for feature, values in [*found.items(), *({} if imputer is None else imputer.thresholds()).items()]:
+                if feature < len(encoder.sources):
+                    yield encoder.sources[feature], values
 
 
-def _thresholds(model: FittedModel, parts: Sequence[Trees | None], sample: Any) -> dict[int, np.ndarray]:
-    sources = model.encoder.sources
+def _models(fitted: FittedModel | FittedAverage) -> Sequence[FittedModel]:
+    return fitted.models if isinstance(fitted, FittedAverage) else [fitted]
+
+
+def _thresholds(fitted: FittedModel | FittedAverage, readings: Sequence[_Reading]) -> dict[int, np.ndarray]:
+    places = {position: place for place, position in enumerate(fitted.encoder.positions)}
     by_column: dict[int, list[np.ndarray]] = {}
-    for member, part in zip(model.members, parts, strict=True):
-        if part is None and member.steps:
-            numeric = [i for i, column in enumerate(model.encoder.columns) if column.kind in ("number", "integer")]
-            found = raw_thresholds(member, sample, numeric)
-        else:
-            found = {} if part is None else part.thresholds()
-        imputer = imputer_trees(member, model.encoder)
-        crossed = [*found.items(), *({} if imputer is None else imputer.thresholds()).items()]
-        for feature, values in crossed:
-            if feature < len(sources):
-                by_column.setdefault(sources[feature], []).append(values)
+    for reading in readings:
+        for column, values in reading.thresholds():
+            by_column.setdefault(places[reading.model.encoder.positions[column]], []).append(values)
     return {column: np.unique(np.concatenate(values)) for column, values in by_column.items()}
 
 
@@ -183,21 +207,33 @@ def _sample(model: FittedModel, given: Any) -> Any:
     return encoder.transform(take_rows(given, sorted(rows)))
 
 
-def _add_model(graph: Graph, model: FittedModel, inputs: Inputs, parts: Sequence[Trees | None], sample: Any) -> None:
-    """Append the whole model."""
-    encoder = model.encoder
-    trees = [part for part in parts if part is not None]
-    if len(trees) == len(parts):
+def _add_answers(
+    graph: Graph, fitted: FittedModel | FittedAverage, inputs: Inputs, readings: Sequence[_Reading]
+) -> None:
+    """Append the whole model, or all models and their mean."""
+    if isinstance(fitted, FittedAverage):
+        parts = [_add_model(graph, inputs.view(one.model.encoder), one) for one in readings]
+        predictions = graph.weighted_mean([part for part, _ in parts], fitted.weights)
+        n_outputs = parts[0][1]
+    else:
+        predictions, n_outputs = _add_model(graph, inputs, readings[0])
+    add_outputs(graph, fitted, predictions, n_outputs)
+
+
+def _add_model(graph: Graph, inputs: Inputs, reading: _Reading) -> tuple[str, int]:
+    """Append one model; returns its predictions, and how many columns they have."""
+    model, encoder = reading.model, reading.model.encoder
+    trees = [part for part in reading.parts if part is not None]
+    if len(trees) == len(reading.parts):
         merged = merge(trees)
         texts = [i for i, column in enumerate(encoder.columns) if column.name in encoder.as_text]
         imputed = [part.value for member in model.members for part in add_imputed(inputs, member)]
         features = inputs.features(merged.lookups, skipped=texts, more=imputed)
         read = _without(merged, np.setdiff1d(np.arange(merged.n_features), texts))
         scores = add_tree_scores(graph, features, read, model.link, model.classes)
-        add_outputs(graph, model, scores, merged.n_outputs)
-        return
-    scored = [add_scores(add_prepared(inputs, member, sample), member.adapter) for member in model.members]
-    add_outputs(graph, model, graph.mean(scored), _n_outputs(model))
+        return add_predictions(graph, model, scores), merged.n_outputs
+    scored = [add_scores(add_prepared(inputs, member, reading.sample), member.adapter) for member in model.members]
+    return add_predictions(graph, model, graph.mean(scored)), _n_outputs(model)
 
 
 def _trees_of(member: Member, ends: np.ndarray, imputed: np.ndarray, texts: Texts) -> Trees | None:
@@ -224,7 +260,9 @@ def _n_outputs(model: FittedModel) -> int:
     return int(getattr(estimator, "n_outputs_", 1))
 
 
-def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds: dict[int, np.ndarray]) -> Proof:
+def _proof(
+    model: FittedModel | FittedAverage, predictor: OnnxPredictor, given: Any, thresholds: dict[int, np.ndarray]
+) -> Proof:
     """Replay the rows given, and those made to find differences; extreme ones where the model takes them at all."""
     encoder = model.encoder
     texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
@@ -244,7 +282,7 @@ def _proof(model: FittedModel, predictor: OnnxPredictor, given: Any, thresholds:
     return prove(model, predictor, tables, sum(len(values) for values in thresholds.values()))
 
 
-def _accepts(model: FittedModel, table: pd.DataFrame) -> bool:
+def _accepts(model: FittedModel | FittedAverage, table: pd.DataFrame) -> bool:
     """Whether a model answers at all: some refuse what is not finite, or what they have not seen."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -277,7 +315,7 @@ def _frame(encoder: ColumnEncoder, table: Any) -> pd.DataFrame:
     return frame.set_axis([column.name for column in encoder.columns], axis=1)
 
 
-def _versions(model: FittedModel) -> dict[str, str]:
+def _versions(model: FittedModel | FittedAverage) -> dict[str, str]:
     libraries = {family(member.adapter.estimator) for member in model.members}
     names = ["tabkd", "onnx", "scikit-learn", *sorted(libraries - {"sklearn"})]
     found = {}
