@@ -108,7 +108,7 @@ def encoding_for(estimator: Any) -> str:
     if isinstance(estimator, Pipeline):
         return "table"
     kind = family(estimator)
-    if kind == "sklearn" and reads_texts(estimator):
+    if kind == "sklearn" and (reads_texts(estimator) or get_tags(estimator).input_tags.string):
         return "table"
     if kind == "catboost" and text_columns(estimator):
         return "catboost"

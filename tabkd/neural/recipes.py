@@ -11,7 +11,7 @@ from tabkd.neural.base import Term
 from tabkd.neural.stages import Stage, progressive
 from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels
 
-__all__ = ["RECIPES", "stages_of"]
+__all__ = ["RECIPES", "stages_of", "two_terms"]
 
 RECIPES = ("distilbert", "logits", "minilm", "mobilebert", "tinybert")
 
@@ -61,7 +61,7 @@ def stages_of(
         if objective is not None:
             raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
         return list(stages)
-    two = _two_terms(alpha, temperature)
+    two = two_terms(alpha, temperature)
     if objective is None:
         return [Stage(two, epochs)]
     if isinstance(objective, str):
@@ -71,7 +71,8 @@ def stages_of(
     return [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
 
 
-def _two_terms(alpha: float, temperature: float) -> list[Term]:
+def two_terms(alpha: float, temperature: float) -> list[Term]:
+    """Labels by ``alpha``, soft targets by the rest; what weighs nothing is left out."""
     hard, soft = HardLabels(weight=alpha), SoftLabels(temperature=temperature, weight=1 - alpha)
     return [term for term in (hard, soft) if term.weight > 0]
 
