@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ class Perceptron(nn.Module):
     def __init__(self, n_features: int, n_outputs: int, *, width: int, n_layers: int, dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [n_features, *[width] * n_layers]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
         self.head = nn.Linear(width, n_outputs)
         self.dropout = dropout
         self.shape = Shape(n_layers, width, heads=1)

@@ -59,6 +59,8 @@ class NeuralClassifierMixin:
         y = y.to_numpy() if isinstance(y, pd.Series) else y
         y = column_or_1d(np.asarray(y), warn=True)
         labelled = y[~pd.isna(y)]
+        if y.dtype.kind == "f" and np.isinf(labelled).any():
+            raise ValueError("y holds infinity, which is no label. Give labels, and None for a row that has none.")
         if len(labelled) and isinstance(labelled[0], list | tuple | set):
             raise ValueError("Several labels per row are not supported. Fit one estimator per label.")
         check_classification_targets(np.array(labelled.tolist()))
@@ -72,7 +74,8 @@ class NeuralClassifierMixin:
         kinds = labels.tolist()
         classes = np.unique(np.array(kinds)) if len(kinds) else np.array([])
         if len(classes) < 2:
-            raise ValueError(f"The target has the classes {classes.tolist()}; a classifier needs rows of at least two.")
+            only = f"one class, {classes.tolist()[0]!r}" if len(classes) else "no labels"
+            raise ValueError(f"The target has {only}; a classifier needs rows of at least two classes.")
         return classes
 
     def _n_outputs(self, y: np.ndarray) -> int:
@@ -99,6 +102,7 @@ class NeuralClassifierMixin:
                 f"soft_targets has shape {soft.shape}, but must have {(len(y), len(classes))}: the labels of these "
                 f"rows are {classes.tolist()}."
             )
+        _check_finite(soft)
         return np.log(np.maximum(soft, np.finfo(np.float32).tiny)).astype(np.float32)
 
     def _taught(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -135,6 +139,11 @@ class NeuralRegressorMixin:
         return values[:, 0] if values.shape[1] == 1 else values
 
     def _read_target(self, y: Any) -> np.ndarray:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. Give values, and NaN for a "
+                "row that has none."
+            )
         y = np.asarray(y, dtype=np.float64)
         return y.reshape(len(y), -1)
 
@@ -162,6 +171,7 @@ class NeuralRegressorMixin:
         soft = np.asarray(soft, dtype=np.float64).reshape(len(y), -1)
         if soft.shape != y.shape:
             raise ValueError(f"soft_targets has shape {soft.shape}, but must have {y.shape}, one row per row of X.")
+        _check_finite(soft)
         return ((soft - self.mean_) / self.scale_).astype(np.float32)
 
     def _taught(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -170,6 +180,11 @@ class NeuralRegressorMixin:
     def _scores(self, values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         scores = {"r2": r2_score(targets, values), "neg_mean_squared_error": -mean_squared_error(targets, values)}
         return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
+
+
+def _check_finite(soft: np.ndarray) -> None:
+    if odd := np.flatnonzero(~np.isfinite(soft).all(axis=1)).tolist():
+        raise ValueError(f"soft_targets holds NaN or infinity in {len(odd)} rows, row {odd[0]} first. Leave them out.")
 
 
 class _Answers(BaseEstimator):

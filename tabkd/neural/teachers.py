@@ -112,9 +112,7 @@ def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     return np.log(np.maximum(align_classes(teacher.predict_proba(X), known, classes), _TINY))
 
 
-def _answers(
-    teacher: Any, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
-) -> np.ndarray:
+def _answers(teacher: Any, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str) -> np.ndarray:
     if isinstance(teacher, nn.Module):
         return _of_module(teacher, X, classes, reader, batch_size, device)
     return answered(teacher, X, classes)
