@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tabkd.check import TableCheck, check_tables
     from tabkd.estimator import DistilledEstimator
     from tabkd.evaluate import DistillationReport, evaluate_distillation
+    from tabkd.munge import Munge
     from tabkd.search import DistillationSearchCV
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ _HOMES = {
     "DistillationReport": "tabkd.evaluate",
     "DistillationSearchCV": "tabkd.search",
     "FeatureBudgetSelector": "tabkd.budget",
+    "Munge": "tabkd.munge",
     "TableCheck": "tabkd.check",
     "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
@@ -31,6 +33,7 @@ __all__ = [
     "DistillationSearchCV",
     "DistilledEstimator",
     "FeatureBudgetSelector",
+    "Munge",
     "TableCheck",
     "__version__",
     "check_tables",

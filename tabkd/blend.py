@@ -19,10 +19,11 @@ from tabkd.columns import has_names
 from tabkd.crossfit import Folds, make_folds
 from tabkd.estimator import DistilledEstimator
 from tabkd.models import FittedModel, labels_of
-from tabkd.recipe import Recipe, cross_fit_of
+from tabkd.recipe import Recipe
 from tabkd.rows import Rows, begin_fit, named_like_fit, read_rows, read_seed
 from tabkd.scoring import Honest, Judge, check_threshold, score_of
 from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_weights, mean_of
+from tabkd.settings import cross_fit_of
 
 __all__ = ["BlendedEstimator"]
 

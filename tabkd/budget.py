@@ -17,9 +17,10 @@ from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor
 from tabkd.columns import column_positions
 from tabkd.elimination import Budget, ColumnSet, Elimination
 from tabkd.estimator import DistilledEstimator
-from tabkd.recipe import Recipe, cross_fit_of
+from tabkd.recipe import Recipe
 from tabkd.rows import read_rows
 from tabkd.scoring import Judge
+from tabkd.settings import cross_fit_of
 
 __all__ = ["FeatureBudgetSelector"]
 
@@ -172,7 +173,8 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         if self.estimator is None:
             reusable = isinstance(settings.cv, int) or hasattr(settings.cv, "split")  # a list fits all the rows only
             plain = {"alpha": 1.0, "temperature": 1.0, "cross_fit": "pairs", "ensemble": False, "verbose": 0}
-            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs"))
+            plain |= {"targets": "soft", "generations": 1}
+            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs", "transfer"))
             plain |= {} if reusable else {"cv": 5}
             selector.set_params(estimator=clone_estimator(settings).set_params(**plain))
         return positions, selector
@@ -189,7 +191,8 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             )
         if not isinstance(estimator, DistilledEstimator):
             return DistilledEstimator(estimator, estimator, alpha=1.0, **own)
-        settings = clone_estimator(estimator).set_params(**own)
+        # Columns are chosen by the first generation, on the labelled rows alone.
+        settings = clone_estimator(estimator).set_params(**own, transfer=None, generations=1)
         if cross_fit_of(settings) != "pairs":
             raise ValueError(
                 f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +45,8 @@ class Settings:
     seed: int = 0
     ensemble: bool = False
     n_jobs: int | None = None
+    transfer: str | None = None
+    generations: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Tables:
     plan: Plan
     groups: str | None = None
     weight: str | None = None
+    unlabeled: pd.DataFrame | None = None
 
 
 def fit(
@@ -78,6 +81,9 @@ def fit(
     groups: cli_options.Groups = None,
     weight: cli_options.Weight = None,
     alpha: Annotated[str, typer.Option(help="Weight of the true labels in the student's target, or auto.")] = "auto",
+    transfer: cli_options.Transfer = None,
+    unlabeled: cli_options.Unlabeled = None,
+    generations: cli_options.Generations = 1,
     ensemble: cli_options.Ensemble = False,
     folds: cli_options.Folds = 5,
     seed: cli_options.Seed = 0,
@@ -89,7 +95,9 @@ def fit(
     with reported():
         from tabkd.results import prepare_folder
 
-        settings = Settings("fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs)
+        settings = Settings(
+            "fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs, transfer, generations
+        )
         tables = read_tables(
             train,
             test,
@@ -103,6 +111,7 @@ def fit(
             task=task,
             positive=positive,
         )
+        tables = _with_unlabeled(tables, unlabeled, settings)
         prepare_folder(out, overwrite=overwrite)
         fit_tables(tables, settings, out)
         write_config(out, context)
@@ -168,6 +177,20 @@ def read_tables(
     return tables
 
 
+def _with_unlabeled(tables: Tables, path: Path | None, settings: Settings) -> Tables:
+    """The tables with rows without labels: those of a file, or the test table's for a student that labels them."""
+    from tabkd.competition import text_columns
+    from tabkd.files import InputError, read_table
+
+    if path is not None:
+        return replace(tables, unlabeled=read_table(path, text=text_columns(tables.train)))
+    if settings.transfer != "self-training":
+        return tables
+    if tables.test is None:
+        raise InputError("--transfer self-training needs rows without labels. Give them with --unlabeled or --test.")
+    return replace(tables, unlabeled=tables.test)
+
+
 # ---------------------------------------------------------------- fitting
 
 
@@ -184,8 +207,8 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
     settings : Settings
     out : Path
     learn : callable
-        Given the estimator, ``X``, ``y``, ``sample_weight`` and ``groups``; returns the fitted estimator, further
-        tables to write, and what to add to the summary.
+        Given the estimator, ``X``, ``y``, ``sample_weight``, ``groups`` and perhaps ``X_unlabeled``; returns the fitted
+        estimator, further tables to write, and what to add to the summary.
     """
     from tabkd.competition import row_groups, row_weights, text_columns
     from tabkd.presets import check_metric, read_metric
@@ -206,8 +229,11 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
         submission(tables.sample, tables.test.get(plan.id), target.name, blank)  # refused now, not after the fit
     model = _estimator(tables, settings, metric)
     _announce(tables, settings)
+    given: dict[str, Any] = {"sample_weight": weight, "groups": groups}
+    if tables.unlabeled is not None:
+        given["X_unlabeled"] = tables.unlabeled
     with bad_input():
-        model, tables_too, more = learn(model, train[plan.features], target.y, sample_weight=weight, groups=groups)
+        model, tables_too, more = learn(model, train[plan.features], target.y, **given)
     scores = scores_of(model, metric, rows.targets, groups, settings.seed)
     if metric.own:
         model.set_params(scoring=None)  # a module of the user's own, which would have to be there to load the model
@@ -250,6 +276,8 @@ def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
         student_features=tables.plan.student,
         cv=settings.folds,
         alpha=settings.alpha,
+        transfer=settings.transfer,
+        generations=settings.generations,
         ensemble=settings.ensemble,
         threshold=metric.name if tunes else None,
         scoring=metric.scoring,
@@ -278,5 +306,7 @@ def _announce(tables: Tables, settings: Settings) -> None:
     typer.echo(f"teacher   {settings.teacher} on {len(plan.features)} columns")
     also = "" if len(plan.student) < len(plan.features) else " (all: --test or --student-features would name fewer)"
     typer.echo(f"student   {settings.student} on {len(plan.student)} columns{also}")
+    if tables.unlabeled is not None:
+        typer.echo(f"unlabeled {len(tables.unlabeled)} rows")
     for name, why in plan.dropped.items():
         typer.echo(f"dropped   {name}: {why}")

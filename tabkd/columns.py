@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import issparse
+from scipy.sparse import issparse, vstack
 
 from tabkd._compat import column_indices, optional_import, take_rows
 
@@ -488,6 +488,15 @@ def _floats_to_float32(X: Table, whole: Sequence[str | int]) -> Table:
         floats = [name for name in X.columns if pd.api.types.is_float_dtype(X[name].dtype)]
         # Whole numbers are floats where one is missing: one gap in a table must not change what scalers compute in.
         return X.astype({name: np.float64 if name in whole else np.float32 for name in floats})
+
+
+def stacked(tables: Sequence[Any]) -> Any:
+    """Encoded tables of the same columns, one below the other."""
+    if len(tables) == 1:
+        return tables[0]
+    if isinstance(tables[0], pd.DataFrame):
+        return pd.concat(tables, ignore_index=True)
+    return vstack(tables) if issparse(tables[0]) else np.concatenate(tables)
 
 
 def rows_of(X: Table, rows: np.ndarray) -> Table:

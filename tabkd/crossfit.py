@@ -28,7 +28,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from tabkd.columns import rows_of
 from tabkd.families import family
-from tabkd.learners import Learner, Member, fit_members
+from tabkd.learners import ExtraRows, Learner, Member, fit_members, frozen_member
 from tabkd.targets import Targets
 
 __all__ = [
@@ -38,7 +38,9 @@ __all__ = [
     "cross_fit",
     "cross_fit_students",
     "cross_fit_teacher",
+    "frozen_fit",
     "make_folds",
+    "untested",
 ]
 
 Rows = np.ndarray
@@ -156,6 +158,7 @@ class Job:
     rows: Rows
     targets: Targets
     predict: tuple[Rows, ...] = ()
+    extra: ExtraRows | None = None
 
 
 Fitted = tuple[list[Member], list[list[np.ndarray]]]
@@ -224,7 +227,7 @@ def _run(
     with warnings.catch_warnings():
         # joblib grumbles where a cache on a busy disk takes half a second.
         warnings.filterwarnings("ignore", message="Persisting input arguments", category=UserWarning)
-        members = fit(job.learners, X, job.targets, groups, teacher, threads)
+        members = fit(job.learners, X, job.targets, groups, teacher, threads, job.extra)
     return _packed(members), [[member.raw(rows) for rows in predict] for member in members]
 
 
@@ -249,11 +252,44 @@ class TeacherFit:
         Mean out-of-fold prediction for every row; NaN where no fold tests the row.
     per_fold : list of ndarray or None
         With pairs, for each split the targets of its training rows from teachers that never saw its test rows.
+    teaches : list of tuple of int
+        For each member the splits whose test rows it never saw.
     """
 
     members: list[Member]
     soft_targets: np.ndarray
     per_fold: list[np.ndarray] | None
+    teaches: list[tuple[int, ...]]
+
+
+def frozen_fit(teacher: Any, X: Any, classes: np.ndarray | None, folds: Folds) -> TeacherFit:
+    """A teacher that was fitted elsewhere, as if it had been cross-fitted: it saw no row of any fold.
+
+    Parameters
+    ----------
+    teacher : FrozenEstimator
+    X : table of shape (n_samples, n_features)
+        Encoded.
+    classes : ndarray of shape (n_classes,) or None
+    folds : Folds
+
+    Returns
+    -------
+    TeacherFit
+    """
+    member = frozen_member(teacher, classes)
+    soft = member.predictions(member.raw(X))
+    return TeacherFit([member], soft, untested(soft, folds), [tuple(range(len(folds.splits)))])
+
+
+def untested(soft: np.ndarray, folds: Folds) -> list[np.ndarray]:
+    """For each split the soft targets of the rows that it does not test, NaN for the others."""
+    per_fold = []
+    for _, test in folds.splits:
+        own = soft.copy()
+        own[test] = np.nan
+        per_fold.append(own)
+    return per_fold
 
 
 def cross_fit_teacher(
@@ -297,8 +333,11 @@ def cross_fit_teacher(
         if per_fold is not None:
             i, j, _ = couples[k]
             per_fold[j][job.predict[0]], per_fold[i][job.predict[1]] = labelled
+    teaches: list[tuple[int, ...]] = [(i,) for i in range(len(jobs))]
+    if pairs:
+        teaches = [(i, j) for i, j, _ in couples]
     with np.errstate(invalid="ignore"):
-        return TeacherFit(members, total / np.where(count > 0, count, np.nan), per_fold)
+        return TeacherFit(members, total / np.where(count > 0, count, np.nan), per_fold, teaches)
 
 
 @dataclass(frozen=True)
@@ -318,7 +357,13 @@ class StudentFit:
 
 
 def cross_fit_students(
-    learners: Mapping[Any, Learner], X: Any, targets: Sequence[Targets], folds: Folds, **run: Any
+    learners: Mapping[Any, Learner],
+    X: Any,
+    targets: Sequence[Targets],
+    folds: Folds,
+    *,
+    extras: Sequence[ExtraRows | None] | None = None,
+    **run: Any,
 ) -> dict[Any, StudentFit]:
     """Fit every learner once per split, side by side, and predict the rows that the split leaves out.
 
@@ -330,6 +375,8 @@ def cross_fit_students(
     targets : sequence of Targets
         One per split: a scored student has targets of its own.
     folds : Folds
+    extras : sequence of ExtraRows or None, optional
+        One per split.
     **run
         For :func:`cross_fit`.
 
@@ -337,9 +384,10 @@ def cross_fit_students(
     -------
     dict from name to StudentFit
     """
+    extras = [None] * len(folds.splits) if extras is None else extras
     jobs = [
-        Job(tuple(learners.values()), train, own.take(train), (test,))
-        for (train, test), own in zip(folds.splits, targets, strict=True)
+        Job(tuple(learners.values()), train, own.take(train), (test,), extra)
+        for (train, test), own, extra in zip(folds.splits, targets, extras, strict=True)
     ]
     fitted = cross_fit(jobs, X, **run)
     students = {}

@@ -121,7 +121,7 @@ class Elimination:
             return [targets] * len(self.folds.splits)
         if not recipe.frozen:
             check_classes_outside_pairs(self.folds, targets)
-        return [replace(targets, soft=soft) for soft in recipe.teach().per_fold or ()]
+        return [recipe.lesson(soft) for soft in recipe.teach().per_fold or ()]
 
     def _best(self, fits: Mapping[Any, StudentFit]) -> Any:
         recipe = self.recipe

@@ -17,15 +17,16 @@ from sklearn.utils.validation import check_is_fitted
 from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
 from tabkd.holdout import HoldoutRecipe
 from tabkd.models import FittedModel
-from tabkd.recipe import Recipe, Shipping, cross_fit_of
+from tabkd.recipe import Recipe, Shipping
 from tabkd.rows import begin_fit, named_like_fit, read_rows
 from tabkd.scoring import score_of
+from tabkd.settings import cross_fit_of, leader
 
 __all__ = ["DistilledEstimator"]
 
 
 def _is_classifier(self: DistilledEstimator) -> bool:
-    return not is_regressor(self.teacher)
+    return not is_regressor(leader(self.teacher))
 
 
 class DistilledEstimator(BaseEstimator):
@@ -37,9 +38,10 @@ class DistilledEstimator(BaseEstimator):
 
     Parameters
     ----------
-    teacher : estimator
+    teacher : estimator or list of estimator
         A classifier with ``predict_proba``, or a regressor; decides which of the two this estimator is.
-        ``FrozenEstimator(teacher)`` is used as it is: you assert that it saw none of the rows of ``fit``.
+        ``FrozenEstimator(teacher)`` is used as it is: you assert that it saw none of the rows of ``fit``. Several
+        teachers are averaged.
     student : estimator
         Anything that :mod:`tabkd.students` can teach: LightGBM, XGBoost, CatBoost, scikit-learn classifiers that
         take ``sample_weight``, any regressor, a ``Pipeline`` or a search that ends in one of these, or an object
@@ -66,6 +68,18 @@ class DistilledEstimator(BaseEstimator):
         need ``alpha=0``, and are undone exactly at prediction.
     loss : {"auto", "cross_entropy", "squared_error", "logit"}
         How the student learns; ``"auto"`` is the best that its family offers.
+    targets : {"soft", "trusted", "hard"}
+        What of the teacher's answers is learnt: the probabilities; the same, moved to the true label where they
+        contradict it (:func:`tabkd.targets.trusted`); or pseudo-labels, the likeliest class alone.
+    transfer : None, "munge", Munge or "self-training"
+        Rows without labels to learn from as well: synthetic ones made from the training rows of each fold
+        (:class:`~tabkd.Munge`), or those of ``fit(..., X_unlabeled=)``, which need no setting where the teacher can
+        label them; with ``"self-training"`` the student labels those that lack the teacher's columns.
+    transfer_weight : float
+        Weight of a row without label, where a labelled one weighs 1 on average.
+    generations : int
+        Students of one generation teach the next (self-distillation), at most this often, while the honest score
+        improves.
     ensemble : bool
         Ship the mean of the fold students instead of one student fitted to all rows.
     threshold : float, str, callable or None
@@ -97,6 +111,8 @@ class DistilledEstimator(BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     alpha_ : float
         The weight used; 1 where the control was kept.
+    generation_ : int
+        Generation of the student that ships; 0 where the control was kept.
     threshold_ : float or None
     student_predictions_, control_predictions_ : ndarray like ``soft_targets_``
         Honest predictions of the chosen student and of the control for every row (not with ``"folds"``).
@@ -107,7 +123,7 @@ class DistilledEstimator(BaseEstimator):
     distillation_gain_, distillation_gain_se_ : float
         ``student_score_ - control_score_``, and its paired standard error.
     alpha_scores_ : dict
-        Score of every alpha tried and of the control.
+        Score of every alpha tried and of the control; of later generations under ``(alpha, generation)``.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
 
@@ -144,6 +160,10 @@ class DistilledEstimator(BaseEstimator):
         alpha: float | str = "auto",
         temperature: float = 1.0,
         loss: str = "auto",
+        targets: str = "soft",
+        transfer: Any = None,
+        transfer_weight: float = 1.0,
+        generations: int = 1,
         ensemble: bool = False,
         threshold: Any = None,
         scoring: Any = None,
@@ -162,6 +182,10 @@ class DistilledEstimator(BaseEstimator):
         self.alpha = alpha
         self.temperature = temperature
         self.loss = loss
+        self.targets = targets
+        self.transfer = transfer
+        self.transfer_weight = transfer_weight
+        self.generations = generations
         self.ensemble = ensemble
         self.threshold = threshold
         self.scoring = scoring
@@ -178,6 +202,7 @@ class DistilledEstimator(BaseEstimator):
         sample_weight: Any = None,
         groups: Any = None,
         soft_targets: Any = None,
+        X_unlabeled: Any = None,
     ) -> Self:
         """Fit teachers, students and the control, choose, and fit what ships.
 
@@ -192,6 +217,10 @@ class DistilledEstimator(BaseEstimator):
             Rows of a group stay in one fold, and standard errors are clustered by them.
         soft_targets : array-like of shape (n_samples, n_classes) or (n_samples, n_outputs), optional
             Made elsewhere, in the order of the sorted labels; no teacher is fitted, and nothing is scored.
+        X_unlabeled : table of shape (n_unlabeled, n_features), optional
+            Rows without labels, of the columns of teacher and student: the teacher labels them for the student. Where
+            they have the student's columns only, ``transfer="self-training"`` lets the student label them.
+            ``cross_validate`` slices them like ``X`` if they happen to be as many: give one row more or less.
 
         Returns
         -------
@@ -202,9 +231,9 @@ class DistilledEstimator(BaseEstimator):
         ValueError
             If a parameter or the data do not fit; the message says what, and how to mend it.
         """
-        rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(self.teacher))
+        rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(leader(self.teacher)))
         recipe = HoldoutRecipe if cross_fit_of(self) == "holdout" else Recipe
-        self._follow(recipe(self, rows, soft_targets))
+        self._follow(recipe(self, rows, soft_targets, X_unlabeled))
         return self
 
     def _follow(self, recipe: Recipe) -> Shipping:
@@ -216,7 +245,7 @@ class DistilledEstimator(BaseEstimator):
             if teaching.teacher is not None:
                 self.teacher_ = teaching.teacher
             shipping = recipe.learn(teaching)
-        self.student_, self.alpha_ = shipping.student, shipping.alpha
+        self.student_, self.alpha_, self.generation_ = shipping.student, shipping.alpha, shipping.generation
         self.threshold_, self.student_features_ = shipping.student.threshold, shipping.student.features
         if shipping.scores is not None:
             self.control_ = shipping.control
@@ -246,8 +275,8 @@ class DistilledEstimator(BaseEstimator):
         >>> model.fit_control(X, y).predict_proba(X).shape
         (569, 2)
         """
-        rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(self.teacher))
-        return Recipe(self, rows).control_alone()
+        rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(leader(self.teacher)))
+        return Recipe(clone_estimator(self).set_params(transfer=None), rows).control_alone()
 
     def _warn_if_worse(self) -> None:
         if self.alpha != "auto" and self.distillation_gain_ < -self.distillation_gain_se_:
@@ -352,7 +381,7 @@ class DistilledEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        teacher, student = get_tags(self.teacher), get_tags(last_step(self.student))
+        teacher, student = get_tags(leader(self.teacher)), get_tags(last_step(self.student))
         tags.estimator_type = teacher.estimator_type
         tags.classifier_tags = ClassifierTags() if teacher.classifier_tags else None
         tags.regressor_tags = RegressorTags() if teacher.regressor_tags else None

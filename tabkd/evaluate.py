@@ -94,6 +94,7 @@ def evaluate_distillation(
     scoring: Any = None,
     groups: Any = None,
     sample_weight: Any = None,
+    X_unlabeled: Any = None,
 ) -> DistillationReport:
     """Measure teacher, control and student on rows that played no part in any choice.
 
@@ -113,6 +114,8 @@ def evaluate_distillation(
         Given to the outer splitter and to ``fit``.
     sample_weight : array-like of shape (n_samples,), optional
         Given to ``fit`` and to the scorers.
+    X_unlabeled : table of shape (n_unlabeled, n_features), optional
+        Given to every ``fit``, whole.
 
     Returns
     -------
@@ -151,7 +154,8 @@ def evaluate_distillation(
             "groups": None if rows.groups is None else rows.groups[train],
         }
         X_train, X_test = rows_of(rows.X, train), rows_of(rows.X, test)
-        student = clone(estimator).fit(X_train, labels[train], **given)
+        more = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
+        student = clone(estimator).fit(X_train, labels[train], **given, **more)
         student = getattr(student, "best_estimator_", student)
         control = getattr(student, "control_", None) or estimator.fit_control(X_train, labels[train], **given)
         weighted = {} if weight is None else {"sample_weight": weight[test]}

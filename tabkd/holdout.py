@@ -9,12 +9,12 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from tabkd.crossfit import Folds, Job, StudentFit, cross_fit
-from tabkd.learners import Member, frozen_member
-from tabkd.models import fitted_model
-from tabkd.recipe import Recipe, Teaching
+from tabkd.columns import ColumnEncoder
+from tabkd.crossfit import Folds, Job, StudentFit, TeacherFit, cross_fit, untested
+from tabkd.learners import Learner, Member
+from tabkd.recipe import Recipe
 from tabkd.scoring import Choice
-from tabkd.targets import Targets
+from tabkd.teaching import Teaching
 
 __all__ = ["HoldoutRecipe"]
 
@@ -37,33 +37,33 @@ class HoldoutRecipe(Recipe):
         train, test = self.folds(self.settings.cv, partition=False).splits[0]
         self.outer, self.everyone = Folds([(train, test)], [0]), test
         n_students = len(self.controls | self.distilled)
-        n_teachers = int(not self.frozen and self.given is None)
+        n_students += (self.settings.generations - 1) * len(self.distilled)
+        n_teachers = len(self.teachers) * (not self.frozen and self.given is None)
         logger.info("%d fits of a teacher and %d of students on %d rows", n_teachers, n_students, len(train))
         with tqdm(total=n_teachers + n_students, disable=not self.settings.verbose, unit="fit") as bar:
             self.run["progress"] = bar.update
             yield
 
-    def teach(self) -> Teaching:
-        """Fit one teacher and label every row."""
-        if self.given is not None:
-            return Teaching(self.given, None, None)
-        rows, targets = self.rows, self.rows.targets
-        encoder, learner = self.read_teacher()
-        X = encoder.transform(rows.X)
+    def _taught_by(self, teacher: Any) -> tuple[ColumnEncoder, TeacherFit]:
+        """One teacher, fitted to the training rows; it labels every row."""
         if self.frozen:
-            member = frozen_member(self.settings.teacher, targets.classes)
-        else:
-            train, _ = self.outer.splits[0]
-            run = {**self.run, "memory": self.settings.memory}
-            (((member,), _),) = cross_fit([Job((learner,), train, targets.take(train))], X, **run)
+            return super()._taught_by(teacher)
+        encoder, learner = self.read_teacher(teacher)
+        X, (train, _) = encoder.transform(self.rows.X), self.outer.splits[0]
+        run = {**self.run, "memory": self.settings.memory}
+        (((member,), _),) = cross_fit([Job((learner,), train, self.rows.targets.take(train))], X, **run)
         soft = member.predictions(member.raw(X))
-        self._diagnose(encoder.positions, soft)
-        threshold = self.judge.threshold_for(soft[None], self.everyone)
-        return Teaching(soft, [soft], fitted_model(encoder, [member], targets.classes, threshold))
+        return encoder, TeacherFit([member], soft, untested(soft, self.outer), [(0,)])
+
+    def _told_by(self, fit: StudentFit, learner: Learner, teaching: Teaching) -> Teaching:
+        """What the student of one generation says of the rows that it was fitted on, as the teacher did."""
+        (member,), (extra,) = fit.members, teaching.extras or [None]
+        soft = member.predictions(member.raw(self.X))
+        return Teaching(soft, untested(soft, self.outer), extras=[None if extra is None else extra.labelled_by(member)])
 
     def _again(self, distilled: Any, controls: Any, chosen: tuple[Choice, Choice]) -> tuple[list[Choice], list[Choice]]:
         """The choice itself: there are no other rows to make it again by."""
         return [chosen[0]], [chosen[1]]
 
-    def _shipped(self, choice: Choice, fits: dict[Any, StudentFit], targets: Targets) -> list[Member]:
+    def _shipped(self, choice: Choice, fits: dict[Any, StudentFit]) -> list[Member]:
         return fits[choice.name].members

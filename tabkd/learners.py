@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -25,12 +26,12 @@ from tabkd._compat import (
     takes_groups,
 )
 from tabkd.adapter import Adapter
-from tabkd.columns import ColumnEncoder, rows_of
+from tabkd.columns import ColumnEncoder, rows_of, stacked
 from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
 from tabkd.students import FitSoft, HardLabels, adapt
 from tabkd.targets import Targets, invert_link, sharpen
 
-__all__ = ["Learner", "Member", "fit_members", "frozen_member"]
+__all__ = ["ExtraRows", "Learner", "Member", "fit_members", "frozen_member"]
 
 #: Share of the training rows that a booster's early stopping watches.
 VALIDATION_FRACTION = 0.1
@@ -54,6 +55,8 @@ class Learner:
     encoder : ColumnEncoder or None
         Of those rows, for a selector that reads tables.
     seed : int or None
+    transfers : bool
+        Whether it learns from rows without labels as well, where there are some.
     """
 
     estimator: Any
@@ -64,6 +67,7 @@ class Learner:
     selector: Any = None
     encoder: ColumnEncoder | None = None
     seed: int | None = None
+    transfers: bool = False
 
     def adapter(self, estimator: Any, classes: np.ndarray | None) -> Adapter:
         """The adapter that fits ``estimator`` in this learner's way."""
@@ -76,6 +80,33 @@ class Learner:
         if self.loss is None or self.alpha == 1:
             return replace(targets, soft=None)
         return replace(targets, alpha=self.alpha, temperature=self.temperature)
+
+
+@dataclass(frozen=True)
+class ExtraRows:
+    """Rows without labels that students learn from beside the labelled ones.
+
+    Attributes
+    ----------
+    X : table of shape (n_extra, n_features)
+        Encoded as for the student.
+    soft : ndarray of shape (n_extra, n_outputs) or None
+        What teachers say of them; None if each student labels them itself, after a first fit without them.
+    weight : float
+        Of one of them, where a labelled row weighs 1 on average.
+    """
+
+    X: Any
+    soft: np.ndarray | None
+    weight: float = 1.0
+
+    def answers_of(self, member: Member) -> np.ndarray:
+        """What a fitted member says of them."""
+        return member.predictions(member.raw(self.X))
+
+    def labelled_by(self, member: Member) -> ExtraRows:
+        """The same with what a fitted member says of them."""
+        return replace(self, soft=self.answers_of(member))
 
 
 @dataclass
@@ -117,6 +148,7 @@ def fit_members(
     groups: np.ndarray | None,
     teacher: Any = None,
     threads: int | None = None,
+    extra: ExtraRows | None = None,
 ) -> list[Member]:
     """Fit several learners to the same rows; they share a selector's choice, and a pipeline's steps.
 
@@ -133,6 +165,8 @@ def fit_members(
         A frozen teacher, for students that look inside it.
     threads : int or None
         Threads per booster, where several are fitted at once.
+    extra : ExtraRows or None
+        For the learners that learn from rows without labels.
 
     Returns
     -------
@@ -148,16 +182,37 @@ def fit_members(
             prepared[id(learner.estimator)] = _prepare(learner, X, targets, groups, supports[id(learner.selector)])
         template, readable, estimator = prepared[id(learner.estimator)]
         estimator = categories_by_position(limit_threads(quiet(clone_estimator(estimator)), threads), readable)
-        adapter = learner.adapter(estimator, targets.classes)
-        lesson = learner.lesson(targets)
-        if stops_early(estimator):
-            kept, watched = _carve(targets, groups, learner.seed)
-            adapter.fit(rows_of(readable, kept), lesson.take(kept), (rows_of(readable, watched), lesson.take(watched)))
-        else:
-            adapter.fit(readable, lesson, teacher=teacher)
-        temperature = 1.0 if isinstance(adapter, FitSoft) else lesson.temperature
-        members.append(replace(template, adapter=adapter, temperature=temperature))
+        fit = partial(_fit_last, learner, replace(template), estimator, readable, targets, groups, teacher)
+        own = extra if learner.transfers else None
+        if own is not None and own.soft is None:
+            own = own.labelled_by(fit(None))
+        members.append(fit(own))
     return members
+
+
+def _fit_last(
+    learner: Learner,
+    template: Member,
+    estimator: Any,
+    readable: Any,
+    targets: Targets,
+    groups: np.ndarray | None,
+    teacher: Any,
+    extra: ExtraRows | None,
+) -> Member:
+    """Fit a learner's last step."""
+    adapter = learner.adapter(clone_estimator(estimator), targets.classes)
+    lesson, watched = learner.lesson(targets), None
+    if stops_early(estimator):
+        kept, seen = _carve(targets, groups, learner.seed)
+        watched = (rows_of(readable, seen), lesson.take(seen))
+        readable, lesson = rows_of(readable, kept), lesson.take(kept)
+    if extra is not None and extra.soft is not None:
+        readable = stacked([readable, template.prepared(extra.X)])
+        lesson = lesson.followed_by(extra.soft, extra.weight)
+    adapter.fit(readable, lesson, watched, teacher)
+    temperature = 1.0 if isinstance(adapter, FitSoft) else lesson.temperature
+    return replace(template, adapter=adapter, temperature=temperature)
 
 
 def _support(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | None) -> np.ndarray:

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
-from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
+from tabkd._compat import is_fitted_selector, is_regressor, last_step
 from tabkd.columns import ColumnEncoder, column_positions, rows_of
-from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
+from tabkd.crossfit import (
+    Folds,
+    Job,
+    StudentFit,
+    TeacherFit,
+    cross_fit,
+    cross_fit_students,
+    cross_fit_teacher,
+    frozen_fit,
+    make_folds,
+)
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
 from tabkd.families import classifier_of, encoding_for, reads_texts, text_columns
-from tabkd.learners import Learner, Member, frozen_member
+from tabkd.generations import known_rows, told_by_folds, told_by_students
+from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
-from tabkd.scoring import Choice, Honest, Judge, check_threshold, is_tuned
-from tabkd.students import adapt
-from tabkd.targets import Targets, check_temperature
+from tabkd.scoring import Choice, Honest, Judge, is_tuned
+from tabkd.settings import check_settings, cross_fit_of, is_frozen, teachers_of
+from tabkd.targets import Targets, harden, trusted
+from tabkd.teaching import Teaching
+from tabkd.transfer import Labeller, TransferSet
 
-__all__ = ["ALPHAS", "Recipe", "Teaching", "cross_fit_of"]
+__all__ = ["ALPHAS", "Recipe", "Shipping"]
 
 logger = logging.getLogger(__name__)
 
 #: What ``alpha="auto"`` chooses from, beside the control.
 ALPHAS = (0.0, 0.25, 0.5)
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """Soft targets for the shipped student, for each scored one (or None), and the teacher (or None)."""
-
-    soft_targets: np.ndarray
-    per_fold: list[np.ndarray] | None
-    teacher: FittedModel | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Shipping:
 
     student: FittedModel
     alpha: float
+    generation: int
     control: FittedModel | None = None
     scores: Scores | None = None
     honest: Honest | None = None
@@ -77,6 +80,8 @@ class Recipe:
     rows : Rows
     soft_targets : array-like or None
         Made elsewhere.
+    X_unlabeled : table or None
+        Rows without labels.
 
     Raises
     ------
@@ -87,13 +92,14 @@ class Recipe:
     #: What ``alpha="auto"`` chooses from.
     alphas: tuple[float, ...] = ALPHAS
 
-    def __init__(self, settings: Any, rows: Rows, soft_targets: Any = None) -> None:
+    def __init__(self, settings: Any, rows: Rows, soft_targets: Any = None, X_unlabeled: Any = None) -> None:
         check_settings(settings, rows.targets, given=soft_targets is not None)
         self.settings = settings
         self.rows = rows
+        self.teachers = teachers_of(settings)
         self.given = None if soft_targets is None else check_soft_targets(soft_targets, rows.targets)
         self.seed = read_seed(settings.random_state)
-        self.frozen = isinstance(settings.teacher, FrozenEstimator)
+        self.frozen = is_frozen(settings)
         self.scored = cross_fit_of(settings) != "folds" and self.given is None
         self.judge = Judge(
             rows.targets, groups=rows.groups, scoring=settings.scoring, threshold=settings.threshold, seed=self.seed
@@ -102,12 +108,17 @@ class Recipe:
         self.run: dict[str, Any] = {
             "groups": rows.groups,
             "n_jobs": settings.n_jobs,
-            "teacher": settings.teacher if self.frozen else None,
+            "teacher": self.teachers[0] if self.frozen and len(self.teachers) == 1 else None,
         }
-        self._read_student()
+        selector = self._read_columns()
+        read = column_positions(rows.X, settings.teacher_features, "teacher_features")
+        self.transfer = TransferSet(settings, rows, X_unlabeled, read, self.encoder, self.seed)
+        self._read_student(selector)
+        if self.given is not None and self.transfer.needs_teacher:
+            raise ValueError("soft_targets= leaves no teacher to label further rows. Give transfer=None without them.")
 
-    def _read_student(self) -> None:
-        """The student's columns, and everything that may be fitted to them, by alpha or name."""
+    def _read_columns(self) -> Any:
+        """The student's columns; returns the selector that chooses among them in each fold, if there is one."""
         settings, X = self.settings, self.rows.X
         spec, selector = settings.student_features, None
         if is_fitted_selector(spec):
@@ -117,10 +128,17 @@ class Recipe:
             spec, selector = spec.inside(settings, X) if hasattr(spec, "inside") else (None, spec)
         positions = column_positions(X, spec, "student_features")
         self.encoder = ColumnEncoder.fit(X, positions, self._encoding(settings.student), text_columns(settings.student))
+        return selector
+
+    def _read_student(self, selector: Any) -> None:
+        """Everything that may be fitted to the student's columns, by alpha or name."""
+        settings = self.settings
         encoder = None if selector is None else self.encoder
         template = Learner(settings.student, selector=selector, encoder=encoder, seed=self.seed)
-        taught = replace(template, loss=settings.loss, temperature=settings.temperature)
-        alphas = self.alphas if settings.alpha == "auto" else (float(settings.alpha),)
+        taught = replace(template, loss=settings.loss, temperature=settings.temperature, transfers=True)
+        alphas: tuple[float, ...] = (float(settings.alpha),) if settings.alpha != "auto" else self.alphas
+        if settings.alpha == "auto" and self.transfer:
+            alphas = (*alphas, 1.0)  # the labels where there are some, the teacher elsewhere
         self.distilled: dict[Any, Learner] = {alpha: replace(taught, alpha=alpha) for alpha in alphas}
         self.controls: dict[Any, Learner] = {"control": template}
         if self.rows.targets.classes is not None and is_regressor(last_step(settings.student)):
@@ -150,16 +168,18 @@ class Recipe:
 
     @contextmanager
     def progress(self) -> Iterator[None]:
-        """Make the folds, and show a bar over all the fits to come."""
+        """Make the folds, and show a bar over the fits to come: all of them, if every generation improves."""
         self.outer = self.folds(self.settings.cv, partition=self.scored)
-        pairs = self.scored and not self.frozen
-        if pairs:
+        pairs, later = self.scored and not self.frozen, self.settings.generations - 1
+        if pairs or (self.scored and later):
             check_classes_outside_pairs(self.outer, self.rows.targets)
         n_splits, ensemble = len(self.outer.splits), self.settings.ensemble
-        n_teachers = len(list(self.outer.pairs())) if pairs else n_splits
+        n_pairs = len(list(self.outer.pairs()))
+        n_teachers = (n_pairs if pairs else n_splits) * len(self.teachers)
         n_scored = n_splits * len(self.controls | self.distilled) if self.scored else n_splits * ensemble
         n_shipped = 0 if ensemble else 1 + self.scored
-        n_fits = n_teachers * (not self.frozen and self.given is None) + n_scored + n_shipped
+        n_later = later * len(self.distilled) * (2 * n_pairs + n_splits if self.scored else n_splits)
+        n_fits = n_teachers * (not self.frozen and self.given is None) + n_scored + n_later + n_shipped
         logger.info("%d fits on %d splits", n_fits, n_splits)
         with tqdm(total=n_fits, disable=not self.settings.verbose, unit="fit") as bar:
             self.run["progress"] = bar.update
@@ -170,61 +190,117 @@ class Recipe:
     def teach(self) -> Teaching:
         """Fit the teachers and label every row out of fold."""
         if self.given is not None:
-            return Teaching(self.given, None, None)
-        settings, rows = self.settings, self.rows
-        encoder, learner = self.read_teacher()
-        X = encoder.transform(rows.X)
-        if self.frozen:
-            members = [frozen_member(settings.teacher, rows.targets.classes)]
-            soft = members[0].predictions(members[0].raw(X))
-            per_fold: list[np.ndarray] | None = [soft] * len(self.outer.splits)
-        else:
-            run = {**self.run, "memory": settings.memory}
-            fit = cross_fit_teacher(learner, X, rows.targets, self.outer, pairs=self.scored, **run)
-            members, soft, per_fold = fit.members, fit.soft_targets, fit.per_fold
-        self._diagnose(encoder.positions, soft)
-        threshold = settings.threshold
-        if self.scored:
-            threshold = self.judge.threshold_for(soft[None], self.everyone)
-        return Teaching(soft, per_fold, fitted_model(encoder, members, rows.targets.classes, threshold))
+            self.transfer.prepare([])
+            return Teaching(self.given, None, None, *self._extra_rows())
+        fits = [self._taught_by(teacher) for teacher in self.teachers]
+        soft = np.mean([fit.soft_targets for _, fit in fits], axis=0)
+        per_fold = None
+        if all(fit.per_fold is not None for _, fit in fits):
+            per_fold = [np.mean(one, axis=0) for one in zip(*(fit.per_fold for _, fit in fits), strict=True)]
+        self._diagnose({p for encoder, _ in fits for p in encoder.positions}, soft)
+        threshold = self.judge.threshold_for(soft[None], self.everyone) if self.scored else self.settings.threshold
+        encoder, members = self._together(fits)
+        model = fitted_model(encoder, members, self.rows.targets.classes, threshold)
+        self.transfer.prepare([Labeller(encoder, fit.members, fit.teaches) for encoder, fit in fits])
+        return Teaching(soft, per_fold, model, *self._extra_rows())
 
-    def read_teacher(self) -> tuple[ColumnEncoder, Learner]:
-        """The teacher's columns, and what is fitted to them."""
+    def read_teacher(self, teacher: Any) -> tuple[ColumnEncoder, Learner]:
+        """A teacher's columns, and what is fitted to them."""
         settings, X = self.settings, self.rows.X
         positions = column_positions(X, settings.teacher_features, "teacher_features")
-        encoding = "raw" if self.frozen and not self.rows.texts else self._encoding(settings.teacher)
-        encoder = ColumnEncoder.fit(X, positions, encoding, text_columns(settings.teacher))
-        return encoder, Learner(settings.teacher, linked=False, seed=self.seed)
+        encoding = "raw" if self.frozen and not self.rows.texts else self._encoding(teacher)
+        encoder = ColumnEncoder.fit(X, positions, encoding, text_columns(teacher))
+        return encoder, Learner(teacher, linked=False, seed=self.seed)
 
-    def _diagnose(self, teacher_positions: Sequence[int], soft: np.ndarray) -> None:
+    def _taught_by(self, teacher: Any) -> tuple[ColumnEncoder, TeacherFit]:
+        """One teacher, cross-fitted."""
+        encoder, learner = self.read_teacher(teacher)
+        X = encoder.transform(self.rows.X)
+        if self.frozen:
+            return encoder, frozen_fit(teacher, X, self.rows.targets.classes, self.outer)
+        run = {**self.run, "memory": self.settings.memory}
+        return encoder, cross_fit_teacher(learner, X, self.rows.targets, self.outer, pairs=self.scored, **run)
+
+    def _together(self, fits: list[tuple[ColumnEncoder, TeacherFit]]) -> tuple[ColumnEncoder, list[Member]]:
+        """All members of all teachers; several teachers each encode the table in their own way."""
+        if len(fits) == 1:
+            return fits[0][0], fits[0][1].members
+        raw = ColumnEncoder.fit(self.rows.X, fits[0][0].positions, "raw")
+        return raw, [replace(one, steps=[encoder, *one.steps]) for encoder, fit in fits for one in fit.members]
+
+    def _extra_rows(self) -> tuple[ExtraRows | None, list[ExtraRows | None]]:
+        """Rows without labels for the student that ships, and for each scored one."""
+        everyone = np.arange(len(self.rows.y))
+        scored = enumerate(self.outer.splits) if self.scored else ()
+        return self.transfer.rows_for(everyone, None), [self.transfer.rows_for(train, i) for i, (train, _) in scored]
+
+    def _diagnose(self, teacher_positions: Iterable[int], soft: np.ndarray) -> None:
         known = np.flatnonzero(~np.isnan(soft).any(axis=1))
         targets = self.rows.targets.take(known)
         warn_of_shift(targets, soft[known])
-        privileged = [p for p in teacher_positions if p not in self.encoder.positions]
+        privileged = sorted(set(teacher_positions) - set(self.encoder.positions))
         warn_of_leaks(rows_of(self.rows.X, known), privileged, targets, soft[known])
 
     # ---------------------------------------------------------------- learn
 
+    def lesson(self, soft: np.ndarray) -> Targets:
+        """What the labelled rows are learnt as, once a teacher has said ``soft`` of them."""
+        hard, classes, kind = self.rows.targets.hard, self.rows.targets.classes, self.settings.targets
+        if kind == "trusted":
+            soft = trusted(hard, soft, classes=classes is not None)
+        elif kind == "hard":
+            soft = harden(soft)
+        return replace(self.rows.targets, soft=soft)
+
     def learn(self, teaching: Teaching) -> Shipping:
         """Fit the student that ships: chosen by honest scores, or as told where there are none."""
         self.X = self.encoder.transform(self.rows.X)
-        if teaching.per_fold is None or not self.scored:
+        if not self.scored or teaching.per_fold is None:
             (alpha,) = self.distilled
-            members = self._unscored(self.distilled[alpha], teaching.soft_targets)
-            return Shipping(self._model(members, self.settings.threshold), alpha)
-        own = [replace(self.rows.targets, soft=soft) for soft in teaching.per_fold]
-        fits = cross_fit_students(self.controls | self.distilled, self.X, own, self.outer, **self.run)
+            members = self._unscored(self.distilled[alpha], teaching)
+            return Shipping(self._model(members, self.settings.threshold), alpha, self.settings.generations)
+        fits = self.fit_scored(self.controls | self.distilled, teaching)
+        self.later_generations(fits, teaching)
         choice, control, scores, honest = self._choose(fits, teaching.soft_targets)
-        targets = replace(self.rows.targets, soft=teaching.soft_targets)
-        members = self._shipped(choice, fits, targets)
+        members = self._shipped(choice, fits)
         held = members
         if control.name != choice.name:
-            held = self._shipped(control, fits, targets)
+            held = self._shipped(control, fits)
         elif members is not fits[choice.name].members:
             self.run["progress"](1)
-        alpha = choice.name if choice.name in self.distilled else 1.0
         student, plain = self._model(members, choice.threshold), self._model(held, control.threshold)
-        return Shipping(student, alpha, plain, scores, honest)
+        if choice.name not in self.distilled:
+            return Shipping(student, 1.0, 0, plain, scores, honest)
+        alpha, generation = self.distilled[choice.name].alpha, self.taught[choice.name][0]
+        return Shipping(student, alpha, generation, plain, scores, honest)
+
+    def fit_scored(self, learners: Mapping[Any, Learner], teaching: Teaching) -> dict[Any, StudentFit]:
+        """Fit the students that are scored, each on what its teachers may tell it."""
+        own = [self.lesson(soft) for soft in teaching.per_fold or ()]
+        return cross_fit_students(learners, self.X, own, self.outer, extras=teaching.extras, **self.run)
+
+    def later_generations(self, fits: dict[Any, StudentFit], teaching: Teaching) -> None:
+        """Let each generation of students teach the next, while the honest score improves; adds to ``fits``."""
+        self.taught = {name: (1, teaching) for name in self.distilled}
+        first, best = dict(self.distilled), max(self._score(fits[name]) for name in self.distilled)
+        names = {name: name for name in first}  # of the generation that teaches
+        for generation in range(2, self.settings.generations + 1):
+            for alpha, learner in first.items():
+                name = (alpha, generation)
+                told = self._told_by(fits[names[alpha]], learner, self.taught[names[alpha]][1])
+                fits |= self.fit_scored({name: learner}, told)
+                self.distilled[name], self.taught[name], names[alpha] = learner, (generation, told), name
+            score = max(self._score(fits[name]) for name in names.values())
+            if score <= best:
+                break
+            best = score
+
+    def _told_by(self, fit: StudentFit, learner: Learner, teaching: Teaching) -> Teaching:
+        """What students that learnt by ``teaching`` say of the rows that they left out, inside each training fold."""
+        return told_by_students(learner, self.X, teaching, self.outer, self.lesson, self.run)
+
+    def _score(self, fit: StudentFit) -> float:
+        return self.judge.best_score(fit.predictions, self.everyone)
 
     def control_alone(self) -> FittedModel:
         """The control without any teacher: chosen, tuned and shipped as in a fit."""
@@ -239,7 +315,7 @@ class Recipe:
             controls = {name: fit.predictions for name, fit in fits.items()}
             self.everyone = np.unique(np.concatenate([test for _, test in folds.splits]))
             choice = self._tuned(self.judge.choose(controls, controls, self.everyone, forced=True)[0], fits)
-        return self._model(self._shipped(choice, fits, targets), choice.threshold)
+        return self._model(self._shipped(choice, fits), choice.threshold)
 
     def _choose(self, fits: dict[Any, StudentFit], soft: np.ndarray) -> tuple[Choice, Choice, Scores, Honest]:
         """Who ships, who it is held against, how both score, and the predictions that say so."""
@@ -284,103 +360,41 @@ class Recipe:
         threshold = self.judge.threshold_for(fits[choice.name].predictions, self.everyone)
         return replace(choice, threshold=threshold)
 
-    def _shipped(self, choice: Choice, fits: dict[Any, StudentFit], targets: Targets) -> list[Member]:
+    def _shipped(self, choice: Choice, fits: dict[Any, StudentFit]) -> list[Member]:
         """The scored students themselves, or one fitted to all rows."""
         if self.settings.ensemble:
             return fits[choice.name].members
         rows = np.arange(len(self.rows.y))
-        return self._fit_rows((self.controls | self.distilled)[choice.name], targets, [rows])
+        if choice.name in self.controls:
+            return self._fit_rows(self.controls[choice.name], self.rows.targets, [rows])
+        _, teaching = self.taught[choice.name]
+        learner = self.distilled[choice.name]
+        return self._fit_rows(learner, self.lesson(teaching.soft_targets), [rows], teaching.extra)
 
-    def ready(self, choice: Choice, fits: dict[Any, StudentFit], soft: np.ndarray) -> FittedModel:
+    def ready(self, choice: Choice, fits: dict[Any, StudentFit]) -> FittedModel:
         """The student of one choice, tuned and fitted, as it ships."""
         choice = self._tuned(choice, fits)
-        targets = replace(self.rows.targets, soft=soft)
-        return self._model(self._shipped(choice, fits, targets), choice.threshold)
+        return self._model(self._shipped(choice, fits), choice.threshold)
 
-    def _unscored(self, learner: Learner, soft: np.ndarray) -> list[Member]:
+    def _unscored(self, learner: Learner, teaching: Teaching) -> list[Member]:
         """The plain recipe: one student on all rows that have soft targets, or one per training fold."""
-        settings, known = self.settings, np.flatnonzero(~np.isnan(soft).any(axis=1))
+        settings = self.settings
+        for _ in range(1, settings.generations):
+            teaching = told_by_folds(learner, self.X, teaching, self.outer, self.lesson, self.run)
+        known = known_rows(teaching.soft_targets)
         subsets = [known]
         if settings.ensemble:
             folds = self.outer
             if settings.student_cv is not None:
                 folds = self.folds(settings.student_cv, partition=False)
             subsets = [rows for train, _ in folds.splits if len(rows := np.intersect1d(train, known))]
-        return self._fit_rows(learner, replace(self.rows.targets, soft=soft), subsets)
+        return self._fit_rows(learner, self.lesson(teaching.soft_targets), subsets, teaching.extra)
 
-    def _fit_rows(self, learner: Learner, targets: Targets, subsets: list[np.ndarray]) -> list[Member]:
-        jobs = [Job((learner,), subset, targets.take(subset)) for subset in subsets]
+    def _fit_rows(
+        self, learner: Learner, targets: Targets, subsets: list[np.ndarray], extra: ExtraRows | None = None
+    ) -> list[Member]:
+        jobs = [Job((learner,), subset, targets.take(subset), (), extra) for subset in subsets]
         return [member for (member,), _ in cross_fit(jobs, self.X, **self.run)]
 
     def _model(self, members: list[Member], threshold: float | None) -> FittedModel:
         return fitted_model(self.encoder, members, self.rows.targets.classes, threshold)
-
-
-def cross_fit_of(settings: Any) -> str:
-    """What ``cross_fit="auto"`` stands for: one split where a fit takes long, pairs of folds elsewhere."""
-    if settings.cross_fit != "auto":
-        return settings.cross_fit
-    teacher = settings.teacher.estimator if isinstance(settings.teacher, FrozenEstimator) else settings.teacher
-    slow = any(getattr(last_step(model), "fits_slowly", False) for model in (teacher, settings.student))
-    return "holdout" if slow else "pairs"
-
-
-def check_settings(settings: Any, targets: Targets, *, given: bool) -> None:
-    """Check an estimator's parameters against each other and against the target.
-
-    Parameters
-    ----------
-    settings : DistilledEstimator
-    targets : Targets
-    given : bool
-        Whether soft targets were made elsewhere.
-
-    Raises
-    ------
-    ValueError
-        If something does not fit; the message says what, and how to mend it.
-    """
-    n_classes = None if targets.classes is None else len(targets.classes)
-    teacher, student, alpha, temperature = (
-        settings.teacher,
-        last_step(settings.student),
-        settings.alpha,
-        settings.temperature,
-    )
-    if settings.cross_fit not in ("auto", "pairs", "holdout", "folds"):
-        raise ValueError(f'cross_fit must be "auto", "pairs", "holdout" or "folds", got {settings.cross_fit!r}.')
-    if alpha != "auto" and not (isinstance(alpha, Real) and 0 <= float(alpha) <= 1):
-        raise ValueError(f'alpha must be in [0, 1] or "auto", got {alpha!r}. Try 0.5.')
-    check_temperature(temperature)
-    check_threshold(settings.threshold, n_classes)
-    if n_classes is not None and not given and not hasattr(teacher, "predict_proba"):
-        raise ValueError(
-            f"The teacher {type(teacher).__name__} has no predict_proba, which gives the soft targets. Use one that "
-            "has, or wrap it in CalibratedClassifierCV."
-        )
-    if n_classes is None and not is_regressor(student) and not hasattr(student, "fit_soft"):
-        raise ValueError(
-            f"The teacher is a regressor, but the student {type(student).__name__} is not. Use a regressor."
-        )
-    adapt(clone_estimator(student), settings.loss, targets.classes)  # raises before any teacher is fitted
-    if temperature != 1 and n_classes is None:
-        raise ValueError(f"temperature={temperature} is for classification. Use temperature=1.0.")
-    if temperature != 1 and alpha != 0 and not hasattr(student, "fit_soft"):
-        raise ValueError(
-            f"temperature={temperature} cannot be undone on targets blended with true labels (alpha={alpha!r}). Use "
-            "alpha=0, or temperature=1.0."
-        )
-    scored = cross_fit_of(settings) != "folds" and not given
-    why = "soft_targets= was given" if given else 'of cross_fit="folds"'
-    for name in ("alpha", "threshold"):
-        value = getattr(settings, name)
-        if not scored and is_tuned(value):
-            raise ValueError(
-                f"{name}={value!r} needs an honest score, and there is none because {why}. Give {name} as a number, or "
-                'use cross_fit="pairs" with a teacher.'
-            )
-    if settings.student_cv is not None and scored:
-        raise ValueError(
-            'student_cv only exists with cross_fit="folds": pairs of folds are shared by teacher and student. Use '
-            "student_cv=None."
-        )

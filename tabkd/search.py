@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_regressor
 from tabkd.columns import column_positions
-from tabkd.recipe import cross_fit_of
 from tabkd.rows import Rows, read_rows, read_seed
+from tabkd.settings import cross_fit_of
 from tabkd.spaces import Space, check_space, default_space, parameter_names
 from tabkd.stages import Stage, problem
 from tabkd.studies import quiet_optuna
@@ -167,7 +167,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None, X_unlabeled: Any = None) -> Self:
         """Search, and fit the best parameters on all rows.
 
         Parameters
@@ -176,6 +176,8 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), optional
         groups : array-like of shape (n_samples,), optional
+        X_unlabeled : table of shape (n_unlabeled, n_features), optional
+            Rows without labels, as for :meth:`DistilledEstimator.fit`.
 
         Returns
         -------
@@ -191,7 +193,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         started, seed = time.monotonic(), read_seed(self.random_state)
         with tempfile.TemporaryDirectory() as folder, quiet_optuna(self.verbose):
             memory = self.estimator.memory or joblib.Memory(folder, verbose=0)
-            trials = Trials(self.estimator, rows, memory, seed)
+            trials = Trials(self.estimator, rows, memory, seed, X_unlabeled)
             self.n_splits_ = len(trials.folds.splits)
             best = self._search_teachers(trials, seed, started)
             self.best_params_ = best | self._search_students(trials, best, seed, started)
@@ -199,7 +201,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
                 began = time.monotonic()
                 chosen = clone_estimator(self.estimator)
                 chosen.set_params(**self.best_params_, cv=trials.folds.splits, memory=memory)
-                chosen.fit(X, y, sample_weight=sample_weight, groups=groups)
+                chosen.fit(X, y, sample_weight=sample_weight, groups=groups, X_unlabeled=X_unlabeled)
                 self.best_estimator_ = chosen.set_params(cv=self.estimator.cv, memory=self.estimator.memory)
                 self.refit_time_ = time.monotonic() - began
         return self
@@ -249,7 +251,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def _stage(self, name: str, space: Space, objectives: Sequence[str], trials: Trials, seed: int | None) -> Stage:
         return Stage(
             self, name, space, names=parameter_names(self.estimator), objectives=objectives,
-            problem=problem(self.estimator, trials.rows, trials.folds), folds=trials.folds, seed=seed,
+            problem=problem(self.estimator, trials.rows, trials.folds, **trials.given), folds=trials.folds, seed=seed,
             teacher=name == "teacher",
         )  # fmt: skip
 

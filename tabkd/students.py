@@ -178,7 +178,7 @@ class FitSoft(Adapter):
         self.estimator.fit_soft(
             X,
             targets.hard if targets.soft is None else targets.soft,
-            y=targets.labels,
+            y=targets.given_labels,
             alpha=targets.alpha,
             temperature=targets.temperature,
             sample_weight=targets.weight,

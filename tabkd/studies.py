@@ -138,13 +138,14 @@ def opened(storage: Any) -> BaseStorage | None:
     if "://" not in str(storage):
         return JournalStorage(JournalFileBackend(str(Path(storage))))
     patient = {"connect_args": {"timeout": PATIENCE}} if str(storage).startswith("sqlite") else {}
-    try:
-        return RDBStorage(str(storage), engine_kwargs=patient)
-    except Exception as error:  # another process is making the same tables
-        if not re.search("already exists|UNIQUE constraint", str(error)):
-            raise
-        time.sleep(1)
-        return RDBStorage(str(storage), engine_kwargs=patient)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return RDBStorage(str(storage), engine_kwargs=patient)
+        except Exception as error:  # another process is making the same tables
+            if not re.search("already exists|UNIQUE constraint", str(error)) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def _shown(storage: Any) -> str:

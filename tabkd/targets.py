@@ -19,11 +19,13 @@ __all__ = [
     "align_classes",
     "apply_link",
     "blend",
+    "harden",
     "invert_link",
     "normalize",
     "one_hot",
     "sharpen",
     "soften",
+    "trusted",
 ]
 
 Array = NDArray[np.float64]
@@ -302,6 +304,73 @@ def link_scores(scores: ArrayLike, seen: ArrayLike, classes: ArrayLike) -> Array
     return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
 
 
+def harden(proba: ArrayLike) -> Array:
+    """Pseudo-labels: 1 for the likeliest class, 0 for the others; NaN stays.
+
+    Parameters
+    ----------
+    proba : array-like of shape (n_samples, n_classes)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes)
+
+    References
+    ----------
+    Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks", 2013.
+
+    Examples
+    --------
+    >>> from tabkd.targets import harden
+    >>> harden([[0.6, 0.4], [0.1, 0.9]])
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    proba = np.asarray(proba, dtype=np.float64)
+    return np.where(np.isnan(proba), np.nan, one_hot(proba.argmax(axis=1), proba.shape[1]))
+
+
+def trusted(hard: ArrayLike, soft: ArrayLike, *, classes: bool) -> Array:
+    """Move soft targets towards the truth where they contradict it.
+
+    A row's soft target counts by ``w``, its true label by ``1 - w``. For classes ``w`` is the probability of the true
+    class over that of the likeliest: 1 where the teacher is right. For values it is ``exp(-(r / s)**2 / 2)`` with the
+    teacher's error ``r`` and a robust standard deviation ``s`` of its errors.
+
+    Parameters
+    ----------
+    hard : array-like of shape (n_samples, n_outputs)
+        One-hot labels, or true values.
+    soft : array-like of shape (n_samples, n_outputs)
+        What the teacher says of rows that it did not see; NaN stays.
+    classes : bool
+        Whether these are probabilities.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+
+    References
+    ----------
+    Meng, Li, Zhao and Gong, "Conditional teacher-student learning", ICASSP 2019: the same with ``w`` of 0 or 1.
+
+    Examples
+    --------
+    >>> from tabkd.targets import trusted
+    >>> trusted([[1, 0], [1, 0]], [[0.8, 0.2], [0.25, 0.75]], classes=True).round(3)
+    array([[0.8 , 0.2 ],
+           [0.75, 0.25]])
+    """
+    hard, soft = np.asarray(hard, dtype=np.float64), np.asarray(soft, dtype=np.float64)
+    if classes:
+        weight = (hard * soft).sum(axis=1, keepdims=True) / soft.max(axis=1, keepdims=True)
+    else:
+        error = soft - hard
+        spread = 1.4826 * np.nanmedian(np.abs(error), axis=0)
+        weight = np.exp(-((error / np.where(spread > 0, spread, 1.0)) ** 2) / 2)
+    return weight * soft + (1 - weight) * hard
+
+
 @dataclass(frozen=True)
 class Targets:
     """What the rows of one fit are to be learnt as.
@@ -318,6 +387,8 @@ class Targets:
     alpha : float
         Weight of ``hard`` in the blend.
     temperature : float
+    unlabelled : ndarray of bool of shape (n_samples,) or None
+        Rows that have no label: ``hard`` is what the teacher says of them.
     """
 
     hard: np.ndarray
@@ -326,6 +397,7 @@ class Targets:
     weight: np.ndarray | None = None
     alpha: float = 1.0
     temperature: float = 1.0
+    unlabelled: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -333,6 +405,15 @@ class Targets:
         if self.classes is not None:
             return self.classes[self.codes]
         return self.hard[:, 0] if self.hard.shape[1] == 1 else self.hard
+
+    @property
+    def given_labels(self) -> np.ndarray:
+        """The labels or values, None or NaN for rows that have none."""
+        if self.unlabelled is None:
+            return self.labels
+        labels = self.labels.astype(float if self.classes is None else object)
+        labels[self.unlabelled] = np.nan if self.classes is None else None
+        return labels
 
     @property
     def codes(self) -> np.ndarray:
@@ -354,6 +435,21 @@ class Targets:
             hard=self.hard[rows],
             soft=None if self.soft is None else self.soft[rows],
             weight=None if self.weight is None else self.weight[rows],
+            unlabelled=None if self.unlabelled is None else self.unlabelled[rows],
+        )
+
+    def followed_by(self, soft: np.ndarray, weight: float) -> Targets:
+        """The same with unlabelled rows behind, each of ``weight`` times the mean weight of the others."""
+        weights = self.weight
+        if weights is not None or weight != 1:
+            own = np.ones(len(self.hard)) if weights is None else weights
+            weights = np.concatenate([own, np.full(len(soft), weight * own.mean())])
+        return replace(
+            self,
+            hard=np.vstack([self.hard, soft]),
+            soft=None if self.soft is None else np.vstack([self.soft, soft]),
+            weight=weights,
+            unlabelled=np.arange(len(self.hard) + len(soft)) >= len(self.hard),
         )
 
     def weighted_blend(self, class_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -17,7 +17,7 @@ from tabkd._compat import clone_estimator
 from tabkd.columns import rows_of
 from tabkd.crossfit import Folds, StudentFit, cross_fit_students
 from tabkd.export import to_onnx
-from tabkd.learners import Learner
+from tabkd.learners import ExtraRows, Learner
 from tabkd.models import FittedModel
 from tabkd.recipe import Recipe, Teaching
 from tabkd.rows import Rows, check_classes_outside_pairs
@@ -49,17 +49,22 @@ class Trials:
         Where fitted teachers are cached.
     seed : int or None
         Of the folds, where the estimator has none: every trial must be scored on the same.
+    X_unlabeled : table or None
+        Rows without labels.
 
     Attributes
     ----------
     folds : Folds
     """
 
-    def __init__(self, estimator: Any, rows: Rows, memory: Any, seed: int | None = None) -> None:
+    def __init__(
+        self, estimator: Any, rows: Rows, memory: Any, seed: int | None = None, X_unlabeled: Any = None
+    ) -> None:
         self.estimator = estimator
         self.rows = rows
         self.memory = memory
-        recipe = Recipe(estimator, rows)
+        self.X_unlabeled = X_unlabeled
+        recipe = Recipe(estimator, rows, None, X_unlabeled)
         _check_scoring(recipe.judge)
         if recipe.seed is None:
             recipe.seed = 0 if seed is None else seed
@@ -68,10 +73,15 @@ class Trials:
             check_classes_outside_pairs(self.folds, rows.targets)
         self._taught: dict[str, Teaching] = {}
 
+    @property
+    def given(self) -> dict[str, str]:
+        """What was given beside the labelled rows, as plain data: scores with and without it are not comparable."""
+        return {} if self.X_unlabeled is None else {"rows without labels": joblib.hash(self.X_unlabeled)}
+
     def teacher(self, params: Mapping[str, Any], report: Report | None = None) -> list[float]:
         """Score of a teacher on each split, by ordinary folds: it learns from true labels alone."""
         recipe = self._recipe(params)
-        encoder, learner = recipe.read_teacher()
+        encoder, learner = recipe.read_teacher(recipe.teachers[0])
         targets = [self.rows.targets] * len(self.folds.splits)
         fits = self._fit(recipe, {"teacher": learner}, {}, encoder.transform(self.rows.X), targets, report)
         return self._scores(recipe.judge, fits, {})
@@ -97,24 +107,25 @@ class Trials:
         """
         recipe = self._recipe(params)
         teaching = self._teaching(recipe, params)
-        own = [replace(self.rows.targets, soft=soft) for soft in teaching.per_fold or ()]
+        own = [recipe.lesson(soft) for soft in teaching.per_fold or ()]
         controls = recipe.controls if recipe.settings.alpha == "auto" else {}
         recipe.X = recipe.encoder.transform(self.rows.X)
-        fits = self._fit(recipe, recipe.distilled, controls, recipe.X, own, report)
+        fits = self._fit(recipe, recipe.distilled, controls, recipe.X, own, report, teaching.extras)
+        recipe.later_generations(fits, teaching)
         scores = self._scores(recipe.judge, fits, controls)
         if not measure:
             return scores, {}
         choice = _chosen(recipe.judge, fits, controls, recipe.everyone)
-        return scores, measured(recipe.ready(choice, fits, teaching.soft_targets), self.rows.X)
+        return scores, measured(recipe.ready(choice, fits), self.rows.X)
 
     def _recipe(self, params: Mapping[str, Any]) -> Recipe:
         candidate = clone_estimator(self.estimator).set_params(**params, memory=self.memory, verbose=0)
-        recipe = Recipe(candidate, self.rows)
+        recipe = Recipe(candidate, self.rows, None, self.X_unlabeled)
         recipe.outer = self.folds
         return recipe
 
     def _teaching(self, recipe: Recipe, params: Mapping[str, Any]) -> Teaching:
-        of_teacher = {name: value for name, value in params.items() if name.startswith("teacher")}
+        of_teacher = {name: value for name, value in params.items() if name.startswith(("teacher", "transfer"))}
         key = joblib.hash(of_teacher)
         if key not in self._taught:
             self._taught[key] = replace(recipe.teach(), teacher=None)
@@ -128,6 +139,7 @@ class Trials:
         X: Any,
         own: Sequence[Targets],
         report: Report | None,
+        extras: Sequence[ExtraRows | None] | None = None,
     ) -> Fits:
         """Fit some splits at a time, and report in between what the score is so far."""
         folds, everyone = self.folds, {**controls, **learners}
@@ -135,9 +147,11 @@ class Trials:
         fits = {name: StudentFit([], np.full(shape, np.nan)) for name in everyone}
         step, first_repeat = joblib.effective_n_jobs(recipe.settings.n_jobs), folds.repeat_of.count(0)
         for start in range(0, len(folds.splits), step):
-            splits, repeats = folds.splits[start : start + step], folds.repeat_of[start : start + step]
+            some = slice(start, start + step)
+            splits, repeats = folds.splits[some], folds.repeat_of[some]
+            run = recipe.run | {"extras": None if extras is None else extras[some]}
             part = Folds(splits, [repeat - repeats[0] for repeat in repeats])
-            for name, fit in cross_fit_students(everyone, X, own[start : start + step], part, **recipe.run).items():
+            for name, fit in cross_fit_students(everyone, X, own[some], part, **run).items():
                 fits[name].members.extend(fit.members)
                 for repeat, (_, test) in zip(repeats, splits, strict=True):
                     fits[name].predictions[repeat, test] = fit.predictions[repeat - repeats[0], test]

@@ -264,6 +264,31 @@ def test_f1_is_that_of_the_positive_label(folder: Folder) -> None:
     assert folder.read("summary.json")["scores"]["f1"]["control"] > 0.8
 
 
+def test_the_students_label_the_test_table_for_themselves(folder: Folder) -> None:
+    alone = folder.fit("--ensemble", out="alone")
+    helped = folder.fit("--ensemble", "--transfer", "self-training", out="helped")
+    assert "unlabeled 100 rows" in helped.stdout and "unlabeled" not in alone.stdout
+    one, other = (joblib.load(folder.path / name / "model.joblib") for name in ("alone", "helped"))
+    assert (one.predict_proba(folder.test) != other.predict_proba(folder.test)).any()
+
+
+def test_the_teacher_labels_a_table_without_labels(folder: Folder) -> None:
+    folder.write("more.csv", folder.train.drop(columns="label").sample(200, random_state=0))
+    folder.fit("--unlabeled", folder.path / "more.csv", "--transfer", "munge", "--generations", 2)
+    settings = json.loads((folder.path / "out" / "summary.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["transfer"], settings["generations"]) == ("munge", 2)
+
+
+def test_rows_that_lack_the_teachers_columns_are_refused_by_name(folder: Folder) -> None:
+    folder.write("more.csv", folder.test)
+    message = refused(*folder.args("--test", folder.path / "test.csv", "--unlabeled", folder.path / "more.csv"))
+    assert "mean perimeter" in message and "self-training" in message
+
+
+def test_self_training_needs_rows(folder: Folder) -> None:
+    assert "--unlabeled or --test" in refused(*folder.args("--transfer", "self-training"))
+
+
 def test_groups_weights_and_drops_are_no_features(folder: Folder) -> None:
     folder.write("train.csv", folder.train.assign(site=folder.train.index % 30, w=1.0))
     folder.fit("--groups", "site", "--weight", "w", "--drop", "mean area,mean texture")
