@@ -24,7 +24,7 @@ def stages_of(
     temperature: float,
     epochs: float,
     taught: bool,
-    student: nn.Module,
+    student: nn.Module | None,
     teacher: nn.Module | None,
 ) -> list[Stage]:
     """The stages of a training.
@@ -41,7 +41,7 @@ def stages_of(
     epochs : float
     taught : bool
         Whether there are soft targets.
-    student, teacher : Module
+    student, teacher : Module or None
         Whose layers a recipe counts.
 
     Returns
@@ -77,7 +77,9 @@ def two_terms(alpha: float, temperature: float) -> list[Term]:
     return [term for term in (hard, soft) if term.weight > 0]
 
 
-def _recipe(name: str, two: list[Term], epochs: float, student: nn.Module, teacher: nn.Module | None) -> list[Stage]:
+def _recipe(
+    name: str, two: list[Term], epochs: float, student: nn.Module | None, teacher: nn.Module | None
+) -> list[Stage]:
     if name not in RECIPES:
         raise ValueError(f"objective must be one of {RECIPES} or terms, got {name!r}. Try 'logits'.")
     if name == "logits":

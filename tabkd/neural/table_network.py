@@ -39,6 +39,7 @@ class TableNetwork(BaseEstimator):
 
     #: Whether the network reads categories as 0/1 columns, or as codes.
     _onehot: bool
+    model_: Any
 
     @abstractmethod
     def _built(self, reader: TableReader, n_outputs: int) -> nn.Module:
@@ -155,12 +156,16 @@ class TableNetwork(BaseEstimator):
     def _check_settings(self) -> None:
         for name, usual in (("epochs", 60), ("batch_size", 128), ("width", 64), ("n_layers", 1), ("patience", 10)):
             value = getattr(self, name)
-            if not (isinstance(value, Integral) and value >= 1) and not (name == "patience" and value is None):
+            if not (isinstance(value, Integral) and int(value) >= 1) and not (name == "patience" and value is None):
                 raise ValueError(f"{name} must be a whole number > 0, got {value!r}. Try {usual}.")
-        for name, most, usual in (("learning_rate", np.inf, 5e-3), ("weight_decay", np.inf, 1e-2), ("dropout", 1, 0.1)):
+        for name, most, common in (
+            ("learning_rate", np.inf, 5e-3),
+            ("weight_decay", np.inf, 1e-2),
+            ("dropout", 1, 0.1),
+        ):
             value = getattr(self, name)
             if not isinstance(value, Real) or not 0 <= float(value) < most:
-                raise ValueError(f"{name} must be >= 0{' and < 1' * (most == 1)}, got {value!r}. Try {usual}.")
+                raise ValueError(f"{name} must be >= 0{' and < 1' * (most == 1)}, got {value!r}. Try {common}.")
         share = self.validation_fraction
         if share is not None and not 0 < share < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {share}. Try 0.1, or None.")

@@ -108,7 +108,7 @@ def _add_transformer(nodes: _Nodes, numbers: list[str], codes: list[str], model:
     tokens = _add_tokens(nodes, numbers, codes, model)
     for block in model.blocks:
         last = block is model.blocks[-1]
-        tokens = _add_block(nodes, tokens, block, 1 if last else len(model.bias) + 1)
+        tokens = _add_block(nodes, tokens, block, 1 if last else len(model.bias) + 1)  # type: ignore[arg-type]
     gathered = nodes.add("Reshape", tokens, nodes.constant([-1, model.shape.width]))
     return nodes.linear(nodes.add("Relu", nodes.norm(gathered, model.norm)), model.head)
 
