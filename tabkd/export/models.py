@@ -188,6 +188,8 @@ def _add_values(table: Table, estimator: Any) -> str:
         return table.graph.add(node, _add_trees(table, estimator, trees))
     if type(estimator).__name__ == "_PerOutput":
         return table.graph.concat([_add_values(table, part) for part in estimator.estimators_])
+    if hasattr(estimator, "add_nodes"):
+        return estimator.add_nodes(table)
     if type(estimator).__module__.startswith("sklearn.neural_network"):
         return _add_mlp(table.graph, estimator, _matrix(table))
     if _is_linear(estimator, regressor=True):
@@ -209,6 +211,8 @@ def _add_probabilities(table: Table, estimator: Any) -> str:
     trees = read_trees(estimator, table.width, {})
     if trees is not None:
         return _add_linked(table.graph, estimator, _add_trees(table, estimator, trees))
+    if hasattr(estimator, "add_nodes"):
+        return estimator.add_nodes(table)
     if isinstance(estimator, Pipeline):
         return _add_probabilities(add_step(table, estimator[:-1]), estimator[-1])
     if name == "VotingClassifier":

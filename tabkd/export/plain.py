@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from tabkd._compat import is_regressor, last_step
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
-from tabkd.families import family
+from tabkd.families import encoding_for, family
 from tabkd.learners import Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.students import HardLabels
@@ -53,9 +53,9 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     if texts and X is None:
         raise ValueError(f"{type(model).__name__} reads text columns: give some rows, to_onnx(model, path, X=X).")
     X = _table_like_fit(model) if X is None else X
-    pipeline = isinstance(model, Pipeline)
-    encoding = "table" if pipeline else "catboost" if texts else "ordinal"
-    encoder = ColumnEncoder.fit(X, range(X.shape[1]), encoding, () if pipeline else texts)
+    pipeline, by_itself = isinstance(model, Pipeline), encoding_for(model) == "table"
+    encoding = "table" if by_itself else "catboost" if texts else "ordinal"
+    encoder = ColumnEncoder.fit(X, range(X.shape[1]), encoding, () if by_itself else texts)
     if encoding == "ordinal" and (named := [c.name for c in encoder.columns if c.kind == "category"]):
         raise ValueError(
             f"{type(model).__name__} was fitted on numbers, but columns {named} of X hold text. Give X as fit saw it, "

@@ -107,7 +107,7 @@ class Distiller(nn.Module):
             names = [type(term).__name__ for term in self.terms if term.needs - {"logits"}]
             raise ValueError(
                 f"{', '.join(names)} looks inside the teacher, but there is none to look into. Give a fitted "
-                "transformer as FrozenEstimator(teacher), or leave the term out."
+                "network of the student's kind as FrozenEstimator(teacher), or leave the term out."
             )
         self.projectors = nn.ModuleList(self._projectors(projectors))
         self.values: dict[str, Tensor] = {}
@@ -115,7 +115,10 @@ class Distiller(nn.Module):
     def _projectors(self, known: Sequence[tuple[Term, nn.ModuleDict]]) -> list[nn.ModuleDict]:
         if not self.looks_inside:
             return [nn.ModuleDict() for _ in self.terms]
-        shapes = [Shape.of(model.config) for model in (self.student, self._teacher[0])]  # type: ignore[union-attr]
+        shapes = [
+            getattr(model, "shape", None) or Shape.of(model.config)  # type: ignore[union-attr]
+            for model in (self.student, self._teacher[0])
+        ]
         return [
             next((trained for before, trained in known if before == term), None) or term.projectors(*shapes)
             for term in self.terms

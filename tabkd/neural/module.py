@@ -14,8 +14,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
+from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.reading import ArrayReader
+from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
 __all__ = ["ModuleClassifier", "ModuleRegressor"]
 

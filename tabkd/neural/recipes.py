@@ -11,7 +11,7 @@ from tabkd.neural.base import Term
 from tabkd.neural.stages import Stage, progressive
 from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels
 
-__all__ = ["RECIPES", "stages_of"]
+__all__ = ["RECIPES", "stages_of", "two_terms"]
 
 RECIPES = ("distilbert", "logits", "minilm", "mobilebert", "tinybert")
 
@@ -24,7 +24,7 @@ def stages_of(
     temperature: float,
     epochs: float,
     taught: bool,
-    student: nn.Module,
+    student: nn.Module | None,
     teacher: nn.Module | None,
 ) -> list[Stage]:
     """The stages of a training.
@@ -41,7 +41,7 @@ def stages_of(
     epochs : float
     taught : bool
         Whether there are soft targets.
-    student, teacher : Module
+    student, teacher : Module or None
         Whose layers a recipe counts.
 
     Returns
@@ -61,7 +61,7 @@ def stages_of(
         if objective is not None:
             raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
         return list(stages)
-    two = _two_terms(alpha, temperature)
+    two = two_terms(alpha, temperature)
     if objective is None:
         return [Stage(two, epochs)]
     if isinstance(objective, str):
@@ -71,12 +71,15 @@ def stages_of(
     return [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
 
 
-def _two_terms(alpha: float, temperature: float) -> list[Term]:
+def two_terms(alpha: float, temperature: float) -> list[Term]:
+    """Labels by ``alpha``, soft targets by the rest; what weighs nothing is left out."""
     hard, soft = HardLabels(weight=alpha), SoftLabels(temperature=temperature, weight=1 - alpha)
     return [term for term in (hard, soft) if term.weight > 0]
 
 
-def _recipe(name: str, two: list[Term], epochs: float, student: nn.Module, teacher: nn.Module | None) -> list[Stage]:
+def _recipe(
+    name: str, two: list[Term], epochs: float, student: nn.Module | None, teacher: nn.Module | None
+) -> list[Stage]:
     if name not in RECIPES:
         raise ValueError(f"objective must be one of {RECIPES} or terms, got {name!r}. Try 'logits'.")
     if name == "logits":

@@ -11,10 +11,9 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from tabkd.neural.training import Lesson, predicted
 from tabkd.targets import align_classes
 
-__all__ = ["log_soft_targets", "module_of"]
+__all__ = ["answered", "log_soft_targets", "module_of"]
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -69,23 +68,38 @@ def log_soft_targets(
         If the teacher knows other classes.
     """
     if folder is None:
-        return _answered(teacher, X, classes, reader, batch_size, device).astype(np.float32)
+        return _answers(teacher, X, classes, reader, batch_size, device).astype(np.float32)
     rows = reader.rows(X)
     path = Path(folder) / f"soft-{_fingerprint(teacher, rows, classes)}.{dtype}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         with part.open("wb") as file:
-            np.save(file, _answered(teacher, X, classes, reader, batch_size, device).astype(dtype))
+            np.save(file, _answers(teacher, X, classes, reader, batch_size, device).astype(dtype))
         part.replace(path)
     return np.load(path, mmap_mode="r")
 
 
-def _answered(
-    teacher: Any, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
-) -> np.ndarray:
-    if isinstance(teacher, nn.Module):
-        return _of_module(teacher, X, classes, reader, batch_size, device)
+def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
+    """An estimator's logarithms of probabilities for every row, or its values.
+
+    Parameters
+    ----------
+    teacher : estimator
+        Fitted.
+    X : rows as the teacher reads them
+    classes : ndarray of shape (n_classes,) or None
+        None for a regression.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes) or (n_samples, n_outputs)
+
+    Raises
+    ------
+    ValueError
+        If the teacher knows other classes.
+    """
     if classes is None:
         values = np.asarray(teacher.predict(X), dtype=np.float64)
         return values.reshape(len(values), -1)
@@ -98,9 +112,17 @@ def _answered(
     return np.log(np.maximum(align_classes(teacher.predict_proba(X), known, classes), _TINY))
 
 
+def _answers(teacher: Any, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str) -> np.ndarray:
+    if isinstance(teacher, nn.Module):
+        return _of_module(teacher, X, classes, reader, batch_size, device)
+    return answered(teacher, X, classes)
+
+
 def _of_module(
     module: nn.Module, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
 ) -> np.ndarray:
+    from tabkd.neural.training import Lesson, predicted  # it loads transformers, which tables do without
+
     if classes is not None:
         _check_order(module, classes)
     lesson = Lesson(reader.encoded(reader.rows(X)))

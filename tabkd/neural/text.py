@@ -16,8 +16,9 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
-from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
+from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.reading import TextReader
+from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
 __all__ = ["TransformerClassifier", "TransformerRegressor"]
 

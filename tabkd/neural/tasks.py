@@ -1,0 +1,214 @@
+"""What a task asks of a network: labels as codes and probabilities out, or values, standardised for the training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss, mean_squared_error, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+__all__ = ["NeuralClassifierMixin", "NeuralRegressorMixin", "device_of"]
+
+
+def device_of(device: Any) -> str:
+    """Where to compute: as told, or on a GPU if torch sees one.
+
+    Raises
+    ------
+    ValueError
+        If it is told a GPU, and there is none.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if str(device).startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} asks for a GPU, but torch sees none. Use device='cpu', or None.")
+    return str(device)
+
+
+class NeuralClassifierMixin:
+    """Labels as codes, probabilities out."""
+
+    _metric = "f1_macro"
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of shape (n_samples, n_classes), float64, rows sum to 1."""
+        proba = np.exp(self.predict_log_proba(X))
+        return proba / proba.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of probabilities, of shape (n_samples, n_classes)."""
+        return torch.log_softmax(torch.from_numpy(self._raw(X)).double(), dim=1).numpy()  # type: ignore[attr-defined]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of shape (n_samples,)."""
+        codes = self._raw(X).argmax(axis=1)  # type: ignore[attr-defined]
+        return self.classes_[codes]
+
+    def _read_target(self, y: Any) -> np.ndarray:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. Give labels, and None for a "
+                "row that has none."
+            )
+        y = y.to_numpy() if isinstance(y, pd.Series) else y
+        y = column_or_1d(np.asarray(y), warn=True)
+        labelled = y[~pd.isna(y)]
+        if y.dtype.kind == "f" and np.isinf(labelled).any():
+            raise ValueError("y holds infinity, which is no label. Give labels, and None for a row that has none.")
+        if len(labelled) and isinstance(labelled[0], list | tuple | set):
+            raise ValueError("Several labels per row are not supported. Fit one estimator per label.")
+        check_classification_targets(np.array(labelled.tolist()))
+        return y
+
+    def _unlabelled(self, y: np.ndarray) -> np.ndarray:
+        return np.asarray(pd.isna(y))
+
+    def _classes(self, y: np.ndarray) -> np.ndarray:
+        labels = y[~self._unlabelled(y)]
+        kinds = labels.tolist()
+        classes = np.unique(np.array(kinds)) if len(kinds) else np.array([])
+        if len(classes) < 2:
+            only = f"one class, {classes.tolist()[0]!r}" if len(classes) else "no labels"
+            raise ValueError(f"The target has {only}; a classifier needs rows of at least two classes.")
+        return classes
+
+    def _n_outputs(self, y: np.ndarray) -> int:
+        return len(self._classes(y))
+
+    def _begin(self, y: np.ndarray) -> None:
+        self.classes_ = self._classes(y)
+        self.n_outputs_ = len(self.classes_)
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        codes = np.full(len(y), -100, dtype=np.int64)
+        known = ~self._unlabelled(y)
+        labels = np.array(y[known].tolist())
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown):
+            raise ValueError(f"The evaluation rows have labels {unknown.tolist()} that the training rows have not.")
+        codes[known] = np.searchsorted(self.classes_, labels)
+        return codes
+
+    def _log_soft(self, soft: Any, y: np.ndarray) -> np.ndarray:
+        soft, classes = np.asarray(soft, dtype=np.float64), self.classes_
+        if soft.shape != (len(y), len(classes)):
+            raise ValueError(
+                f"soft_targets has shape {soft.shape}, but must have {(len(y), len(classes))}: the labels of these "
+                f"rows are {classes.tolist()}."
+            )
+        _check_finite(soft)
+        return np.log(np.maximum(soft, np.finfo(np.float32).tiny)).astype(np.float32)
+
+    def _taught(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """A teacher's answers as they are learnt."""
+        return found
+
+    def _carved(self, y: np.ndarray, labelled: np.ndarray, seed: int) -> np.ndarray:
+        codes = self._targets(y)[labelled]
+        stratify = codes if np.unique(codes, return_counts=True)[1].min() > 1 else None
+        size = self.validation_fraction  # type: ignore[attr-defined]
+        return train_test_split(labelled, test_size=size, random_state=seed, stratify=stratify)[1]
+
+    def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Scores at temperature 1; the one asked for under its name."""
+        proba = torch.softmax(torch.from_numpy(logits).double(), dim=1).numpy()
+        codes, every = proba.argmax(axis=1), np.arange(proba.shape[1])
+        scores = {
+            "accuracy": accuracy_score(labels, codes),
+            "f1_macro": f1_score(labels, codes, average="macro", labels=every, zero_division=0),
+            "neg_log_loss": -log_loss(labels, proba, labels=every),
+        }
+        return _with_asked(scores, self.metric, _Answers(every, proba), labels)  # type: ignore[attr-defined]
+
+
+class NeuralRegressorMixin:
+    """Values, standardised for the training."""
+
+    _metric = "r2"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values of shape (n_samples,) or (n_samples, n_outputs)."""
+        values = self._raw(X).astype(np.float64)  # type: ignore[attr-defined]
+        values = values * self.scale_ + self.mean_
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def _read_target(self, y: Any) -> np.ndarray:
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None. Give values, and NaN for a "
+                "row that has none."
+            )
+        y = np.asarray(y, dtype=np.float64)
+        return y.reshape(len(y), -1)
+
+    def _unlabelled(self, y: np.ndarray) -> np.ndarray:
+        return np.isnan(y).any(axis=1)
+
+    def _classes(self, y: np.ndarray) -> None:
+        return None
+
+    def _n_outputs(self, y: np.ndarray) -> int:
+        return y.shape[1]
+
+    def _begin(self, y: np.ndarray) -> None:
+        labelled = y[~self._unlabelled(y)]
+        if not len(labelled) or np.isinf(y).any():
+            raise ValueError("y has no labelled row, or holds infinity. A regressor needs finite values.")
+        self.n_outputs_ = y.shape[1]
+        self.mean_, self.scale_ = labelled.mean(axis=0), labelled.std(axis=0)
+        self.scale_[self.scale_ == 0] = 1.0
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        return ((y - self.mean_) / self.scale_).astype(np.float32)
+
+    def _log_soft(self, soft: Any, y: np.ndarray) -> np.ndarray:
+        soft = np.asarray(soft, dtype=np.float64).reshape(len(y), -1)
+        if soft.shape != y.shape:
+            raise ValueError(f"soft_targets has shape {soft.shape}, but must have {y.shape}, one row per row of X.")
+        _check_finite(soft)
+        return ((soft - self.mean_) / self.scale_).astype(np.float32)
+
+    def _taught(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self._log_soft(found, y)
+
+    def _scores(self, values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        scores = {"r2": r2_score(targets, values), "neg_mean_squared_error": -mean_squared_error(targets, values)}
+        return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
+
+
+def _check_finite(soft: np.ndarray) -> None:
+    if odd := np.flatnonzero(~np.isfinite(soft).all(axis=1)).tolist():
+        raise ValueError(f"soft_targets holds NaN or infinity in {len(odd)} rows, row {odd[0]} first. Leave them out.")
+
+
+class _Answers(BaseEstimator):
+    """Hands stored answers to a scorer; ``X`` are row numbers."""
+
+    def __init__(self, classes: np.ndarray | None, values: np.ndarray) -> None:
+        self.classes_, self.values = classes, values
+        self._estimator_type = "regressor" if classes is None else "classifier"
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.values[X] if self.classes_ is None else self.values[X].argmax(axis=1)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return self.values[X]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = self._estimator_type
+        return tags
+
+
+def _with_asked(
+    scores: dict[str, float], metric: str | None, answers: _Answers, targets: np.ndarray
+) -> dict[str, float]:
+    if metric is not None and metric not in scores:
+        scores[metric] = float(get_scorer(metric)(answers, np.arange(len(targets)), targets))
+    return {name: float(value) for name, value in scores.items()}
