@@ -56,17 +56,22 @@ LAYERS = [
         *("tabkd.neural", "tabkd.neural.outputs", "tabkd.neural.maps", "tabkd.neural.functions"),
         *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths"),
     },
-    {"tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"},
+    {
+        *("tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"),
+        *("tabkd.neural.corpus", "tabkd.neural.loading"),
+    },
+    {"tabkd.neural.vocabulary"},
     {"tabkd.neural.parity"},
     {"tabkd.neural.quantize"},
     {"tabkd.neural.onnx"},
-    {"tabkd.neural.relational_terms"},
+    {"tabkd.neural.relational_terms", "tabkd.neural.pretraining_terms"},
     {"tabkd.neural.terms"},
     {"tabkd.neural.stages", "tabkd.neural.distiller"},
     {"tabkd.neural.recipes", "tabkd.neural.training"},
     {"tabkd.neural.teachers"},
+    {"tabkd.neural.trainable"},
     {"tabkd.neural.estimator"},
-    {"tabkd.neural.text", "tabkd.neural.module"},
+    {"tabkd.neural.text", "tabkd.neural.module", "tabkd.neural.pretraining"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 SEARCH = {"tabkd.search", "tabkd.spaces", "tabkd.stages", "tabkd.studies"}
