@@ -145,7 +145,6 @@ def _grown(model: PreTrainedModel, rows: Sequence[int], pieces: Sequence[Sequenc
             axes = [axis for axis, length in enumerate(parameter.shape) if length != before[name].shape[axis]]
             for axis in axes:
                 old, new = before[name].movedim(axis, 0), parameter.movedim(axis, 0)
-                new[: len(old)] = old
                 for row, parts in zip(rows, pieces, strict=True):
                     new[row] = old[list(parts)].mean(0)
     return model
