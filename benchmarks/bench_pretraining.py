@@ -58,8 +58,8 @@ def learner(model: Any, seed: int, steps: int, **settings: Any) -> MaskedLanguag
 
 
 def part_distil(quick: bool) -> Iterator[dict[str, Any]]:
-    train, test = wikitext("valid", 100_000 if quick else None), wikitext("test", 20_000 if quick else 200_000)
-    taught, steps = (40, 20) if quick else (260, 130)
+    train, test = wikitext("valid", 100_000 if quick else None), wikitext("test", 10_000 if quick else 200_000)
+    taught, steps = (30, 15) if quick else (260, 130)
     start = time.perf_counter()
     teacher = learner(minilm(), 0, taught).fit(train)
     yield {
@@ -81,9 +81,9 @@ def part_distil(quick: bool) -> Iterator[dict[str, Any]]:
 
 def part_next(quick: bool) -> Iterator[dict[str, Any]]:
     train, test = wikitext("valid", 100_000 if quick else None), wikitext("test", 100_000 if quick else None)
-    half, steps = shrink(AutoModel.from_pretrained(minilm()), [0, 2, 5]), 30 if quick else 260
+    half, steps = shrink(AutoModel.from_pretrained(minilm()), [0, 2, 5]), 20 if quick else 260
     texts = [line for line in test if line]
-    consecutive = [(a, b) for a, b in pairwise(test) if a and b][:500]
+    consecutive = [(a, b) for a, b in pairwise(test) if a and b][: 100 if quick else 500]
     for seed in range(1 if quick else SEEDS):
         start = time.perf_counter()
         student = learner(half, seed, steps, objective=[MLM(), NSP()]).fit(train)

@@ -40,15 +40,17 @@ from tabkd.neural.recipes import pretraining_stages
 from tests.neural_data import TOKENIZER, VOCABULARY, WORDS, config, without_dropout
 
 ROOT = Path(__file__).parent.parent
-#: Words in one order: each tells its neighbours.
-TEXTS = [" ".join(WORDS[(start + i) % 11] for i in range(5 + start % 4)) for start in range(240)]
-#: Documents of one word each, three lines long.
-DOCUMENTS = [line for n in range(80) for line in (*(" ".join([WORDS[n % 11]] * (2 + i)) for i in range(3)), "")]
+#: The place tells the word.
+TEXTS = [" ".join(WORDS[: 9 + n % 3]) for n in range(160)]
+#: Documents of two lines: praise, then blame.
+PRAISE, BLAME = WORDS[:4], WORDS[4:8]
+DOCUMENTS = [line for n in range(120) for line in (f"{PRAISE[n % 4]} {PRAISE[n % 3]}", f"{BLAME[n % 4]} film", "")]
 SPECIAL = TOKENIZER.all_special_ids
 
 
 def learner(model=None, **settings):
-    shared = {"tokenizer": TOKENIZER, "epochs": 12, "learning_rate": 3e-3, "random_state": 0, "device": "cpu"}
+    shared = {"tokenizer": TOKENIZER, "max_length": 13, "epochs": 8, "learning_rate": 1e-2}
+    shared |= {"random_state": 0, "device": "cpu"}
     return MaskedLanguageModel(config() if model is None else model, **{**shared, **settings})
 
 
@@ -154,7 +156,7 @@ SMALL = {"vocab_size": 16, "hidden_size": 16, "num_hidden_layers": 2, "num_atten
         lambda: BertForPreTraining(config()),
         lambda: DistilBertForMaskedLM(DistilBertConfig(vocab_size=16, dim=16, n_layers=2, n_heads=2, hidden_dim=32)),
         lambda: RobertaForMaskedLM(RobertaConfig(**SMALL, pad_token_id=0)),
-        lambda: MobileBertForMaskedLM(MobileBertConfig(**{**SMALL, "num_attention_heads": 4})),
+        lambda: MobileBertForMaskedLM(MobileBertConfig(**{**SMALL, "num_attention_heads": 4, "embedding_size": 8})),
     ],
     ids=["bert", "bert-pretraining", "distilbert", "roberta", "mobilebert"],
 )
@@ -212,8 +214,8 @@ def test_every_recipe_changes_the_student(teacher, objective):
 # ---------------------------------------------------------------- what is learnt
 
 
-def test_words_are_told_from_their_neighbours(teacher):
-    assert teacher.perplexity(TEXTS) < 3 < learner(epochs=0.01).fit(TEXTS).perplexity(TEXTS)
+def test_words_are_learnt(teacher):
+    assert teacher.perplexity(TEXTS) < 1.5
 
 
 def test_score_does_not_depend_on_batches(teacher):
@@ -223,21 +225,20 @@ def test_score_does_not_depend_on_batches(teacher):
 
 def test_teacher_alone_teaches_the_words(teacher):
     student = learner(teacher=teacher, objective=[SoftLabels()]).fit(TEXTS)
-    assert student.perplexity(TEXTS) < 4
+    assert student.perplexity(TEXTS) < 1.5
 
 
 def test_next_lines_are_told_from_others():
-    model = learner(objective=[MLM(), NSP()], epochs=20, max_length=15).fit(DOCUMENTS)
-    next_ones = [(f"{word} {word}", f"{word} {word} {word}") for word in WORDS]
-    others = [(f"{word} {word}", f"{other} {other}") for word, other in zip(WORDS, WORDS[3:] + WORDS[:3], strict=True)]
-    assert (model.next_sentence_proba(next_ones) > 0.5).mean() > 0.8
-    assert (model.next_sentence_proba(others) < 0.5).mean() > 0.8
+    model = learner(objective=[MLM(), NSP()], epochs=10).fit(DOCUMENTS)
+    next_ones = [(f"{first} {first}", f"{second} film") for first in PRAISE for second in BLAME]
+    others = [(f"{first} {first}", f"{second} {second}") for first in PRAISE for second in PRAISE]
+    assert model.next_sentence_proba(next_ones).min() > 0.5 > model.next_sentence_proba(others).max()
 
 
 def test_task_goes_on_from_the_folder(teacher, tmp_path):
     teacher.save_pretrained(tmp_path / "model")
     settings = {"epochs": 1, "learning_rate": 1e-12, "random_state": 0, "device": "cpu"}
-    model = TransformerClassifier(tmp_path / "model", **settings).fit(TEXTS, ["a", "b"] * 120)
+    model = TransformerClassifier(tmp_path / "model", **settings).fit(TEXTS, ["a", "b"] * 80)
     for name, value in teacher.model_.bert.encoder.state_dict().items():
         torch.testing.assert_close(model.model_.bert.encoder.state_dict()[name], value, atol=1e-6, rtol=0)
 
@@ -266,12 +267,12 @@ def test_same_seed_gives_the_same_weights():
 KILLED = """
 import sys
 from tests.test_neural_pretraining import TEXTS, learner
-learner(output_dir=sys.argv[1], epochs=30, training_args={"save_strategy": "steps", "save_steps": 5}).fit(TEXTS)
+learner(output_dir=sys.argv[1], epochs=8, training_args={"save_strategy": "steps", "save_steps": 5}).fit(TEXTS)
 """
 
 
 def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
-    settings = {"epochs": 30, "training_args": {"save_strategy": "steps", "save_steps": 5}}
+    settings = {"epochs": 8, "training_args": {"save_strategy": "steps", "save_steps": 5}}
     whole = learner(output_dir=tmp_path / "whole", **settings).fit(TEXTS)
     folder = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT)
@@ -299,7 +300,7 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
         (["nowhere.txt", Path("nowhere.txt")], {}, FileNotFoundError, "nowhere.txt"),
         (TEXTS, {"max_length": 25}, ValueError, "max_length must be from 2 to 24, the model's positions, got 25"),
         (TEXTS, {"max_length": 2}, ValueError, "max_length must be at least 3, got 2"),
-        (TEXTS, {"max_length": 4, "objective": [NSP()]}, ValueError, "max_length must be at least 5, got 4"),
+        (DOCUMENTS, {"max_length": 4, "objective": [NSP()]}, ValueError, "max_length must be at least 5, got 4"),
         (["good", "", "bad", "", "film"], {"objective": [NSP()]}, ValueError, "0 consecutive among 3"),
         (TEXTS, {"objective": "bert"}, ValueError, "objective must be one of .* got 'bert'"),
         (TEXTS, {"objective": "mlm", "stages": [Stage([MLM()])]}, ValueError, "Give one of them"),

@@ -38,7 +38,7 @@ KINDS = {
         DistilBertConfig(vocab_size=len(WORDS), dim=16, n_layers=1, n_heads=2, hidden_dim=32)
     ),
     "mobilebert": lambda: MobileBertForMaskedLM(
-        MobileBertConfig(vocab_size=len(WORDS), **{**SIZES, "num_attention_heads": 4})
+        MobileBertConfig(vocab_size=len(WORDS), embedding_size=8, **{**SIZES, "num_attention_heads": 4})
     ),
 }
 

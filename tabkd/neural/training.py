@@ -90,6 +90,16 @@ class _Trainer(Trainer):
         window = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler(window, lengths=self.train_dataset.lengths)  # type: ignore[union-attr]
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Tied weights are saved under each of their names: as one tensor, safetensors refuses them."""
+        whole = self.model.state_dict() if state_dict is None else state_dict
+        places = [value.data_ptr() for value in whole.values()]
+        apart = [
+            value.clone() if place in places[:n] else value
+            for n, (place, value) in enumerate(zip(places, whole.values(), strict=True))
+        ]
+        super()._save(output_dir, dict(zip(whole, apart, strict=True)))
+
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         return torch.utils.data.SequentialSampler(eval_dataset)
 
