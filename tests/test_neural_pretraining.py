@@ -109,12 +109,13 @@ def test_second_text_follows_where_the_row_says_so(tmp_path):
     lines = [line for n in range(8) for line in [*numbered[4 * n : 4 * n + 4], ""]]
     found = read(lines, tmp_path, max_length=15, pairs=True)
     assert len(found) == 8 * 3
-    for row in found:
-        words = TOKENIZER.decode(original(row)).replace("[CLS] ", "").split(" [SEP]")
-        pair = [numbered.index(part.strip()) for part in words[:2]]
-        same = pair[1] == pair[0] + 1
-        assert same == (row["follows"] == 0)
-        assert row["token_type_ids"].tolist() == [0] * 5 + [1] * 4
+    for epoch in range(10):
+        found.set_epoch(epoch)
+        for row in found:
+            words = TOKENIZER.decode(original(row)).replace("[CLS] ", "").split(" [SEP]")
+            first, second = (numbered.index(part.strip()) for part in words[:2])
+            assert (second == first + 1) == (row["follows"] == 0)
+            assert row["token_type_ids"].tolist() == [0] * 5 + [1] * 4
 
 
 def test_pieces_of_a_long_line_follow_each_other(tmp_path):
