@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class _Trainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Tied weights are saved under each of their names: as one tensor, safetensors refuses them."""
-        whole = self.model.state_dict() if state_dict is None else state_dict
+        whole = cast(nn.Module, self.model).state_dict() if state_dict is None else state_dict
         places = [value.data_ptr() for value in whole.values()]
         apart = [
             value.clone() if place in places[:n] else value
