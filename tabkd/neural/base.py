@@ -19,6 +19,7 @@ _RECORD = "Record the outputs of its query, key and value layers."
 #: How a model is made to give what a term needs.
 _HINTS = {
     "logits": "Use a model with a head.",
+    "next_sentence": "Use BERT or MobileBERT, which have a head for it.",
     "hidden_states": "Call it with output_hidden_states=True.",
     "attentions": 'Load it with attn_implementation="eager": other implementations give no maps.',
     "queries": _RECORD,
@@ -50,7 +51,7 @@ class Term(ABC):
         Fields of :class:`~tabkd.neural.outputs.Outputs` that it reads, of both sides.
     teacher : bool
         Whether it needs a teacher; if not, ``needs`` speaks of the student alone.
-    unit : {"rows", "labels", "tokens", "token_pairs", "batches"}
+    unit : {"rows", "labels", "pairs", "tokens", "token_pairs", "batches"}
         What the loss is a mean over: by how many of them a batch has, its loss counts among those of one step.
     """
 
@@ -97,7 +98,7 @@ class Term(ABC):
     def _check(self, side: str, outputs: Outputs) -> None:
         for name in sorted(self.needs):
             found = getattr(outputs, name)
-            if found is None or (name != "logits" and (not found or any(entry is None for entry in found))):
+            if found is None or (isinstance(found, tuple) and (not found or any(entry is None for entry in found))):
                 raise ValueError(f"{type(self).__name__} needs {name}, and the {side} gives none. {_HINTS[name]}")
 
     @abstractmethod

@@ -24,7 +24,9 @@ _RELATED = {
 }
 
 
-def outputs_of(model: nn.Module, inputs: Any, needs: frozenset[str] = frozenset({"logits"})) -> Outputs:
+def outputs_of(
+    model: nn.Module, inputs: Any, needs: frozenset[str] = frozenset({"logits"}), at: Tensor | None = None
+) -> Outputs:
     """Run a model and keep what is asked for.
 
     Parameters
@@ -35,6 +37,8 @@ def outputs_of(model: nn.Module, inputs: Any, needs: frozenset[str] = frozenset(
         Named tensors that the model does not take (DistilBERT has no token types) are left out.
     needs : frozenset of str
         Fields of :class:`~tabkd.neural.outputs.Outputs`.
+    at : Tensor of bool of shape (batch, length) or None
+        Tokens that the head is to read, if it reads them one by one: logits are theirs, in this order.
 
     Returns
     -------
@@ -47,9 +51,12 @@ def outputs_of(model: nn.Module, inputs: Any, needs: frozenset[str] = frozenset(
     asked = {f"output_{name}": True for name in inside}
     with ExitStack() as stack:
         kept = {name: stack.enter_context(_recorded(model, _RELATED[name])) for name in _RELATED if name in needs}
+        if at is not None:
+            stack.enter_context(_head_at(model, at))
         answer = model(**{name: value for name, value in inputs.items() if name in taken}, **asked)
-    found = {name: tuple(getattr(answer, name, None) or ()) for name in inside}
-    return Outputs(_logits(answer), **found, **{name: tuple(values) for name, values in kept.items()})
+    found: dict[str, Any] = {name: tuple(getattr(answer, name, None) or ()) for name in inside}
+    found |= {name: tuple(values) for name, values in kept.items()}
+    return Outputs(_logits(answer), **found, next_sentence=getattr(answer, "seq_relationship_logits", None))
 
 
 def _logits(answer: Any) -> Tensor:
@@ -71,6 +78,25 @@ def _recorded(model: nn.Module, names: Sequence[str]) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
+@contextmanager
+def _head_at(model: Any, at: Tensor) -> Iterator[None]:
+    """The head reads some tokens alone: for every one of them, a vocabulary can cost more than the encoders."""
+
+    def chosen(_: nn.Module, args: tuple[Any, ...]) -> Any:
+        if not args or args[0].ndim < 3 or args[0].shape[:2] != at.shape:
+            return args
+        return (args[0][at], *args[1:])
+
+    body = model.base_model
+    heads = [] if body is model else [child for child in model.children() if child is not body]
+    hooks = [head.register_forward_pre_hook(chosen) for head in heads]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class Distiller(nn.Module):
     """A student, the projectors of its objective, and a loss.
 
@@ -81,7 +107,7 @@ class Distiller(nn.Module):
     student : Module
     terms : sequence of Term
     teacher : Module or None
-        Runs on every batch, if a term looks inside it; soft targets that come with the batch serve otherwise.
+        Runs on every batch, if a term looks inside it or the batch brings no soft targets.
     projectors : sequence of (Term, ModuleDict)
         Trained in an earlier stage; terms that occur again go on with them.
     """
@@ -101,10 +127,11 @@ class Distiller(nn.Module):
         self.student = student
         self.terms = tuple(terms)
         self.needs = frozenset[str]().union(*(term.needs for term in self.terms))
-        self.looks_inside = bool(self.needs - {"logits"})
+        self._asked = frozenset[str]().union(*(term.needs for term in self.terms if term.teacher))
+        self.looks_inside = bool(self._asked - {"logits"})
         self._teacher = (teacher,)  # in a tuple, so that it is not registered
         if self.looks_inside and teacher is None:
-            names = [type(term).__name__ for term in self.terms if term.needs - {"logits"}]
+            names = [type(term).__name__ for term in self.terms if term.teacher and term.needs - {"logits"}]
             raise ValueError(
                 f"{', '.join(names)} looks inside the teacher, but there is none to look into. Give a fitted "
                 "network of the student's kind as FrozenEstimator(teacher), or leave the term out."
@@ -136,6 +163,8 @@ class Distiller(nn.Module):
         log_soft: Tensor | None = None,
         weight: Tensor | None = None,
         shares: dict[str, float] | None = None,
+        tokens: Tensor | None = None,
+        follows: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss of a batch, and the student's logits.
 
@@ -149,6 +178,10 @@ class Distiller(nn.Module):
         weight : Tensor of shape (n_rows,), optional
         shares : dict from unit to float, optional
             What this batch's mean counts for in the mean over all batches of a step.
+        tokens : Tensor of shape (n_rows, length), optional
+            Of a masked language model instead of ``labels``: the tokens that were masked, -100 elsewhere.
+        follows : Tensor of shape (n_rows,), optional
+            0 where the second text of a row follows the first, 1 where it does not.
 
         Returns
         -------
@@ -156,13 +189,14 @@ class Distiller(nn.Module):
             ``loss`` and ``logits``; the terms' own values are kept in ``values``.
         """
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-        batch = Batch(mask, labels, weight)
+        at = None if tokens is None else tokens != -100
+        batch = Batch(mask, labels if tokens is None else tokens[at], weight, follows)
         if not self.training:
-            student = outputs_of(self.student, inputs)
+            student = outputs_of(self.student, inputs, at=at)
             loss = self._at_temperature_one(student, log_soft, batch)
             return {"loss": loss, "logits": student.logits}  # type: ignore[dict-item]
-        student = outputs_of(self.student, inputs, self.needs)
-        teacher = self._taught(inputs, log_soft)
+        student = outputs_of(self.student, inputs, self.needs, at)
+        teacher = self._taught(inputs, log_soft, at)
         total = student.logits.new_zeros(())  # type: ignore[union-attr]
         for term, projectors in self.projectors_of:
             value = term(student, teacher, batch, projectors) * (shares or {}).get(term.unit, 1.0)
@@ -170,12 +204,12 @@ class Distiller(nn.Module):
             total = total + term.weight * value
         return {"loss": total, "logits": student.logits}  # type: ignore[dict-item]
 
-    def _taught(self, inputs: Any, log_soft: Tensor | None) -> Outputs | None:
+    def _taught(self, inputs: Any, log_soft: Tensor | None, at: Tensor | None) -> Outputs | None:
         (teacher,) = self._teacher
-        if self.looks_inside and teacher is not None:
+        if teacher is not None and (self.looks_inside or (self._asked and log_soft is None)):
             device = next(self.student.parameters()).device
             with torch.no_grad():
-                found = outputs_of(teacher.to(device).eval(), inputs, self.needs)
+                found = outputs_of(teacher.to(device).eval(), inputs, self._asked, at)
             return found if log_soft is None else Outputs(**{**vars(found), "logits": log_soft})
         return None if log_soft is None else Outputs(log_soft)
 

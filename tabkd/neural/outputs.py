@@ -17,13 +17,16 @@ class Outputs:
     Attributes
     ----------
     logits : Tensor of shape (batch, classes) or None
-        Log-probabilities do as well: ``softmax(log(p) / T)`` equals ``softmax(z / T)``.
+        Log-probabilities do as well: ``softmax(log(p) / T)`` equals ``softmax(z / T)``. Of a masked language model
+        they are of shape (masked tokens of the batch, vocabulary).
     hidden_states : tuple of Tensor of shape (batch, length, width)
         Entry 0 is the embedding, 1..N are the encoders.
     attentions : tuple of Tensor of shape (batch, heads, length, length)
         Probabilities, one entry per encoder.
     queries, keys, values : tuple of Tensor of shape (batch, length, width)
         One entry per encoder, before the split into heads.
+    next_sentence : Tensor of shape (batch, 2) or None
+        Logits of whether the second text of a row follows the first (0) or is another one (1).
 
     Examples
     --------
@@ -39,6 +42,7 @@ class Outputs:
     queries: tuple[Tensor, ...] = ()
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
+    next_sentence: Tensor | None = None
 
     @property
     def n_layers(self) -> int:
@@ -67,14 +71,18 @@ class Batch:
     mask : Tensor of shape (batch, length) or None
         1 or True for valid tokens, 0 or False for padding. None: every token is valid, or there are none.
     labels : Tensor of shape (batch,) or None
-        int64 with -100 where a row has no label; for regression floats with NaN, also of shape (batch, outputs).
+        int64 with -100 where a row has no label; for regression floats with NaN, also of shape (batch, outputs); of a
+        masked language model the masked tokens, in the order of ``logits``.
     weight : Tensor of shape (batch,) or None
         Of the rows, for terms that are means over rows.
+    follows : Tensor of int64 of shape (batch,) or None
+        0 where the second text of a row follows the first, 1 where it is another one.
     """
 
     mask: Tensor | None = None
     labels: Tensor | None = None
     weight: Tensor | None = None
+    follows: Tensor | None = None
 
     @property
     def of_values(self) -> bool:

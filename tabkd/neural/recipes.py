@@ -8,12 +8,14 @@ from typing import Any
 from torch import nn
 
 from tabkd.neural.base import Term
+from tabkd.neural.pretraining_terms import MLM
 from tabkd.neural.stages import Stage, progressive
 from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels
 
-__all__ = ["RECIPES", "stages_of", "two_terms"]
+__all__ = ["PRETRAINING", "RECIPES", "pretraining_stages", "stages_of", "two_terms"]
 
 RECIPES = ("distilbert", "logits", "minilm", "mobilebert", "tinybert")
+PRETRAINING = ("distilbert", "minilm", "mlm", "mobilebert", "tinybert")
 
 
 def stages_of(
@@ -89,9 +91,75 @@ def _recipe(
     if name == "minilm":
         return [Stage([Relations()], epochs), Stage(two, epochs)]
     if name == "tinybert":
-        inside = [Embedding(), Hidden("uniform"), Attention("uniform", loss="mse", heads="auto")]
-        return [Stage(inside, epochs), Stage(two, epochs)]
+        return [Stage(_tinybert(), epochs), Stage(two, epochs)]
+    return _mobilebert(two, epochs, student, teacher)
+
+
+def _tinybert() -> list[Term]:
+    return [Embedding(), Hidden("uniform"), Attention("uniform", loss="mse", heads="auto")]
+
+
+def _mobilebert(final: list[Term], epochs: float, student: nn.Module | None, teacher: nn.Module | None) -> list[Stage]:
     counts = [getattr(getattr(model, "config", None), "num_hidden_layers", None) for model in (student, teacher)]
     if None in counts:
         raise ValueError("objective='mobilebert' teaches layer by layer: student and teacher must be transformers.")
-    return progressive(*counts, final=two, final_epochs=epochs)  # type: ignore[arg-type]
+    return progressive(*counts, final=final, final_epochs=epochs)  # type: ignore[arg-type]
+
+
+def pretraining_stages(
+    objective: Any,
+    stages: Sequence[Stage] | None,
+    *,
+    epochs: float,
+    student: nn.Module,
+    teacher: nn.Module | None,
+) -> list[Stage]:
+    """The stages of a training on raw text.
+
+    Parameters
+    ----------
+    objective : str, sequence of Term, or None
+        A recipe's name, or all terms; None is ``"distilbert"`` with a teacher and ``"mlm"`` without.
+    stages : sequence of Stage or None
+        Instead of ``objective`` and ``epochs``.
+    epochs : float
+    student, teacher : Module
+        Whose layers a recipe counts.
+
+    Returns
+    -------
+    list of Stage
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, two of the parameters contradict each other, or the teacher is missing.
+
+    References
+    ----------
+    Sanh et al., "DistilBERT, a distilled version of BERT", 2019; the weights 5, 2 and 1 and the temperature of 2 are
+    those of its published training.
+    """
+    if stages is not None and objective is not None:
+        raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
+    name = ("mlm" if teacher is None else "distilbert") if objective is None else objective
+    if stages is not None:
+        found = list(stages)
+    elif not isinstance(name, str):
+        found = [Stage(name, epochs)]
+    elif name not in PRETRAINING:
+        raise ValueError(f"objective must be one of {PRETRAINING} or terms, got {name!r}. Try 'distilbert'.")
+    elif name == "mobilebert":
+        found = _mobilebert([SoftLabels(weight=0.5), MLM(weight=0.5)], epochs, student, teacher)
+    else:
+        terms: dict[str, list[Term]] = {
+            "mlm": [MLM()],
+            "distilbert": [SoftLabels(2.0, weight=5.0), MLM(weight=2.0), Hidden("last", loss="cosine")],
+            "tinybert": _tinybert(),
+            "minilm": [Relations()],
+        }
+        found = [Stage(terms[name], epochs)]
+    asking = [type(term).__name__ for stage in found for term in stage.objective if term.teacher]
+    if asking and teacher is None:
+        raise ValueError(f"{', '.join(dict.fromkeys(asking))} learn from a teacher, and there is none. Give teacher=.")
+    return found

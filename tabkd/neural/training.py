@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from tabkd.neural.distiller import Distiller, outputs_of
 from tabkd.neural.stages import Stage
 
-__all__ = ["Lesson", "seeded_globals", "train"]
+__all__ = ["Lesson", "Plan", "collator", "predicted", "seeded_globals", "train"]
 
 logger = logging.getLogger(__name__)
 _STATE = "student.pt"
@@ -55,6 +55,11 @@ class Lesson(torch.utils.data.Dataset):
         known = {"labels": self.labels, "log_soft": self.log_soft, "weight": self.weight}
         return {"inputs": self.encoded[row]} | {name: v[row] for name, v in known.items() if v is not None}
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of every row."""
+        return [_length(row) for row in self.encoded]
+
     def take(self, rows: np.ndarray) -> Lesson:
         """Some of the rows."""
         known = [None if values is None else values[rows] for values in (self.labels, self.log_soft, self.weight)]
@@ -82,9 +87,18 @@ class _Trainer(Trainer):
         strategy = getattr(self.args, "train_sampling_strategy", None)
         if strategy != "group_by_length" and not getattr(self.args, "group_by_length", False):
             return super()._get_train_sampler(train_dataset)
-        lengths = [_length(row) for row in self.train_dataset.encoded]  # type: ignore[union-attr]
         window = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(window, lengths=lengths)
+        return LengthGroupedSampler(window, lengths=self.train_dataset.lengths)  # type: ignore[union-attr]
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Tied weights are saved under each of their names: as one tensor, safetensors refuses them."""
+        whole = cast(nn.Module, self.model).state_dict() if state_dict is None else state_dict
+        places = [value.data_ptr() for value in whole.values()]
+        apart = [
+            value.clone() if place in places[:n] else value
+            for n, (place, value) in enumerate(zip(places, whole.values(), strict=True))
+        ]
+        super()._save(output_dir, dict(zip(whole, apart, strict=True)))
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         return torch.utils.data.SequentialSampler(eval_dataset)
@@ -115,7 +129,9 @@ def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
     weight = batch.get("weight")
     weight = torch.ones(len(first), device=first.device) if weight is None else weight
-    counts = {"rows": float(weight.sum()), "labels": 0.0}
+    counts = {"rows": float(weight.sum()), "labels": 0.0, "pairs": float(len(first))}
+    if "tokens" in batch:  # there, every masked token has logits of its own
+        counts["rows"] = counts["labels"] = float((batch["tokens"] != -100).sum())
     if labels is not None:
         labelled = ~labels.isnan().any(dim=-1) if labels.is_floating_point() else labels >= 0
         counts["labels"] = float((weight * labelled).sum())
@@ -162,6 +178,16 @@ class _History(TrainerCallback):
         self.rows.append({"epoch": state.epoch} | {n: v for n, v in scores.items() if n not in _TIMES})
 
 
+class _Epochs(TrainerCallback):
+    """Tells a lesson that changes from epoch to epoch which one begins, also where a training goes on."""
+
+    def __init__(self, lesson: Any) -> None:
+        self.lesson = lesson
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.lesson.set_epoch(int(state.epoch or 0))
+
+
 @dataclass
 class Plan:
     """How a training runs.
@@ -176,8 +202,8 @@ class Plan:
         Key of the best checkpoint, higher is better.
     score : callable
         Logits and labels of the evaluation rows to a dict of scores.
-    collated : callable
-        Of the reader.
+    collate : callable
+        Rows of the lesson to a batch.
     verbose : int
     """
 
@@ -185,14 +211,14 @@ class Plan:
     arguments: dict[str, Any]
     metric: str
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]]
-    collated: Callable[[Sequence[Any]], Any]
+    collate: Callable[[Sequence[Any]], dict[str, Any]]
     verbose: int = 0
 
 
 def train(
     student: nn.Module,
     stages: Sequence[Stage],
-    lesson: Lesson,
+    lesson: Any,
     watched: Lesson | None,
     plan: Plan,
     teacher: nn.Module | None = None,
@@ -203,7 +229,7 @@ def train(
     ----------
     student : Module
     stages : sequence of Stage
-    lesson : Lesson
+    lesson : Lesson, or another data set of rows
     watched : Lesson or None
         Rows that the best checkpoint is chosen by.
     plan : Plan
@@ -245,7 +271,7 @@ def _finish(folder: Path, distiller: Distiller, history: list[dict[str, Any]]) -
 def _train_stage(
     distiller: Distiller,
     stage: Stage,
-    lesson: Lesson,
+    lesson: Any,
     watched: Lesson | None,
     plan: Plan,
     folder: Path,
@@ -253,6 +279,8 @@ def _train_stage(
 ) -> list[dict[str, float]]:
     history = _History()
     callbacks: list[TrainerCallback] = [history]
+    if hasattr(lesson, "set_epoch"):
+        callbacks.append(_Epochs(lesson))
     if plan.verbose:
         callbacks.append(_Progress(distiller, title))
     arguments: dict[str, Any] = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
@@ -272,7 +300,7 @@ def _train_stage(
         args=TrainingArguments(**arguments),
         train_dataset=lesson,
         eval_dataset=watched,
-        data_collator=collator(plan.collated),
+        data_collator=plan.collate,
         compute_metrics=lambda found: plan.score(np.asarray(found.predictions), np.asarray(found.label_ids)),
         callbacks=callbacks,
     )
