@@ -57,15 +57,17 @@ LAYERS = [
         *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths"),
     },
     {"tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"},
+    {"tabkd.neural.loading", "tabkd.neural.vector_terms", "tabkd.neural.squad"},
     {"tabkd.neural.parity"},
     {"tabkd.neural.quantize"},
     {"tabkd.neural.onnx"},
+    {"tabkd.neural.onnx_spans"},
     {"tabkd.neural.relational_terms"},
     {"tabkd.neural.terms"},
-    {"tabkd.neural.stages", "tabkd.neural.distiller"},
+    {"tabkd.neural.stages", "tabkd.neural.distiller", "tabkd.neural.embedder", "tabkd.neural.spans"},
     {"tabkd.neural.recipes", "tabkd.neural.training"},
-    {"tabkd.neural.teachers"},
-    {"tabkd.neural.estimator"},
+    {"tabkd.neural.teachers", "tabkd.neural.trainable"},
+    {"tabkd.neural.estimator", "tabkd.neural.embedding", "tabkd.neural.answering"},
     {"tabkd.neural.text", "tabkd.neural.module"},
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
@@ -122,7 +124,7 @@ def test_optional_packages_are_imported_where_they_are_used(name):
     assert not {module.partition(".")[0] for module in imported(statements)} & (OPTIONAL - allowed)
 
 
-EXPORTING = {f"tabkd.neural.{name}" for name in ("onnx", "parity", "quantize")}
+EXPORTING = {f"tabkd.neural.{name}" for name in ("onnx", "onnx_spans", "parity", "quantize")}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("tabkd.neural.")])

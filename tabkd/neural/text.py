@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,10 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
-from transformers.utils import logging
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig
 
 from tabkd.neural.estimator import NeuralClassifierMixin, NeuralEstimator, NeuralRegressorMixin
+from tabkd.neural.loading import found, read_tokenizer, without_advice
 from tabkd.neural.reading import TextReader
 
 __all__ = ["TransformerClassifier", "TransformerRegressor"]
@@ -71,23 +69,16 @@ class _Transformer(NeuralEstimator):
         self.verbose = verbose
 
     def _reader(self, model: Any) -> TextReader:
-        tokenizer = self.tokenizer
-        if tokenizer is None:
-            if not isinstance(self.model, str | Path):
-                raise ValueError("The model is not a path, so its tokenizer is not known. Give tokenizer=.")
-            tokenizer = self.model
-        if isinstance(tokenizer, str | Path):
-            tokenizer = AutoTokenizer.from_pretrained(_found(tokenizer))
         positions = getattr(model.config, "max_position_embeddings", None)
-        return TextReader(tokenizer, self.max_length, self.text_columns, positions)
+        return TextReader(read_tokenizer(self.tokenizer, self.model), self.max_length, self.text_columns, positions)
 
     def _built(self, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
         given, task = self.model, self._task()
         if isinstance(given, str | Path):
-            with _without_advice():
+            with without_advice():
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    _found(given), num_labels=n_outputs, problem_type=task, ignore_mismatched_sizes=True
+                    found(given), num_labels=n_outputs, problem_type=task, ignore_mismatched_sizes=True
                 )
         elif isinstance(given, PreTrainedConfig):
             model = AutoModelForSequenceClassification.from_config(_config(given, n_outputs, task))
@@ -278,29 +269,6 @@ for _class, _metrics in (
     _class.__doc__ = (_class.__doc__ or "").replace(
         "{parameters}", _PARAMETERS.replace("{metrics}", _metrics).strip() + "\n"
     )
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """A new head has to be trained, and is: nobody needs to be told."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def _found(path: str | Path) -> str:
-    """A path that exists, or a hub's name; what looks like a path never reaches the network."""
-    text = str(path)
-    like_path = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
-    folder = Path(text).expanduser()
-    if folder.exists():
-        return str(folder)
-    if like_path:
-        raise FileNotFoundError(f"There is no model in {text!r}: no such folder.")
-    return text
 
 
 def _config(config: Any, n_outputs: int, task: str) -> Any:

@@ -105,6 +105,8 @@ class _Trainer(Trainer):
 
 
 def _length(row: Any) -> int:
+    if isinstance(row, tuple):  # of a pair of texts
+        return sum(map(_length, row))
     return len(row["input_ids"]) if isinstance(row, Mapping) else 1
 
 
@@ -117,7 +119,8 @@ def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
     weight = torch.ones(len(first), device=first.device) if weight is None else weight
     counts = {"rows": float(weight.sum()), "labels": 0.0}
     if labels is not None:
-        labelled = ~labels.isnan().any(dim=-1) if labels.is_floating_point() else labels >= 0
+        known = ~labels.isnan() if labels.is_floating_point() else labels >= 0
+        labelled = known.view(len(labels), -1).all(dim=1)
         counts["labels"] = float((weight * labelled).sum())
     if mask is not None:
         lengths = mask.sum(dim=1).double()

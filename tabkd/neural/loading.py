@@ -1,0 +1,86 @@
+"""Models and tokenizers in the ways that users give them: folders, names, objects, configurations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging
+
+__all__ = ["found", "read_model", "read_tokenizer", "without_advice"]
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """A new head has to be trained, and is: nobody needs to be told."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def found(path: str | Path) -> str:
+    """A path that exists, or a hub's name; what looks like a path never reaches the network."""
+    text = str(path)
+    like_path = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text
+    folder = Path(text).expanduser()
+    if folder.exists():
+        return str(folder)
+    if like_path:
+        raise FileNotFoundError(f"There is no model in {text!r}: no such folder.")
+    return text
+
+
+def read_tokenizer(tokenizer: Any, model: Any) -> Any:
+    """A tokenizer: as given, or the one beside the model.
+
+    Parameters
+    ----------
+    tokenizer : str, Path, PreTrainedTokenizerBase or None
+    model : str, Path, PreTrainedModel or PreTrainedConfig
+
+    Returns
+    -------
+    PreTrainedTokenizerBase
+    """
+    if tokenizer is None:
+        if not isinstance(model, str | Path):
+            raise ValueError("The model is not a path, so its tokenizer is not known. Give tokenizer=.")
+        tokenizer = model
+    return AutoTokenizer.from_pretrained(found(tokenizer)) if isinstance(tokenizer, str | Path) else tokenizer
+
+
+def read_model(given: Any, kind: Any) -> nn.Module:
+    """A model to train, with the weights that the given one has for it; nothing that is given is changed.
+
+    Parameters
+    ----------
+    given : str, Path, PreTrainedModel or PreTrainedConfig
+    kind : type
+        An ``AutoModel`` class of transformers.
+
+    Returns
+    -------
+    PreTrainedModel
+    """
+    if isinstance(given, str | Path):
+        with without_advice():
+            return kind.from_pretrained(found(given))
+    if isinstance(given, PreTrainedConfig):
+        return kind.from_config(copy.deepcopy(given))
+    if not (isinstance(given, nn.Module) and hasattr(given, "config")):
+        raise TypeError(f"model must be a path or name, a transformers model or its configuration, got {given!r}.")
+    model = kind.from_config(copy.deepcopy(given.config))
+    own: Any
+    theirs: Any
+    own, theirs = (model, given) if type(model) is type(given) else (model.base_model, given.base_model)
+    known = own.state_dict()
+    own.load_state_dict({name: value for name, value in theirs.state_dict().items() if name in known}, strict=False)
+    return model

@@ -1,0 +1,118 @@
+"""What everything that is trained here shares: its arguments, its folder, its run over rows, its pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from transformers import PreTrainedModel
+
+from tabkd.neural.stages import Stage
+from tabkd.neural.training import Lesson, predicted
+
+__all__ = ["Trainable"]
+
+#: Arguments of ``TrainingArguments`` that keep it quiet and leave the data alone.
+_QUIET: dict[str, Any] = {
+    "remove_unused_columns": False,
+    "report_to": [],
+    "disable_tqdm": True,
+    "logging_strategy": "no",
+    "save_strategy": "no",
+    "dataloader_pin_memory": False,
+}
+
+
+class Trainable(BaseEstimator):
+    """Has ``model``, ``batch_size``, ``learning_rate``, ``training_args``, ``output_dir`` and ``device``."""
+
+    def _folder(self, stack: ExitStack, lesson: Lesson, stages: Sequence[Stage], seed: int) -> Path:
+        """Where checkpoints go; a folder that holds those of another training is refused."""
+        if self.output_dir is None:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                raise ValueError("Several processes need one folder for their checkpoints. Give output_dir=.")
+            return Path(stack.enter_context(TemporaryDirectory()))
+        folder = Path(self.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        told = json.dumps([len(lesson), repr(stages), repr(self._arguments(seed)), str(self.model)[:10_000]])
+        seen = sha256(told.encode())
+        for row in range(0, len(lesson), max(1, len(lesson) // 1000)):
+            seen.update(repr(lesson[row]).encode())
+        mark = folder / "training.txt"
+        if mark.exists() and mark.read_text(encoding="utf-8") != seen.hexdigest():
+            raise ValueError(
+                f"output_dir={str(folder)!r} holds checkpoints of another training (other rows, objective, model or "
+                "arguments). Give another folder, or delete this one."
+            )
+        mark.write_text(seen.hexdigest(), encoding="utf-8")
+        return folder
+
+    def _arguments(self, seed: int) -> dict[str, Any]:
+        own = {
+            "per_device_train_batch_size": self.batch_size,
+            "per_device_eval_batch_size": 2 * self.batch_size,
+            "learning_rate": self.learning_rate,
+            "seed": seed,
+            "data_seed": seed,
+            "use_cpu": self._device() == "cpu",
+            "save_total_limit": 1,
+            "save_only_model": self.output_dir is None,
+        }
+        return _QUIET | own | ({"save_strategy": "epoch"} if self.output_dir else {}) | (self.training_args or {})
+
+    def _device(self) -> str:
+        if self.device is None:
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if str(self.device).startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device={self.device!r} asks for a GPU, but torch sees none. Use device='cpu', or None.")
+        return str(self.device)
+
+    def _raw(self, X: Any) -> np.ndarray:
+        """Logits of shape (n_samples, n_outputs) in float32."""
+        check_is_fitted(self, "model_")
+        lesson = Lesson(self.reader_.encoded(self.reader_.rows(X)))
+        found = np.zeros((len(lesson), self.n_outputs_), dtype=np.float32)
+        for rows, logits in predicted(self.model_, lesson, self.reader_, 2 * self.batch_size, self._device()):
+            found[rows] = logits.numpy()
+        self.model_.cpu()
+        return found
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _Packed.of(value) for name, value in super().__getstate__().items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({name: v.model() if isinstance(v, _Packed) else v for name, v in state.items()})
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A transformer as plain data: once it has run, hooks hang on it that cannot be pickled."""
+
+    kind: type
+    config: Any
+    state: dict[str, Any]
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """The same, packed if it is a transformer."""
+        return cls(type(value), value.config, value.state_dict()) if isinstance(value, PreTrainedModel) else value
+
+    def model(self) -> Any:
+        """The model again, ready to predict."""
+        model = self.kind(self.config)
+        model.load_state_dict(self.state)
+        return model.eval()
