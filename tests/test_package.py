@@ -65,6 +65,7 @@ LAYERS = [
     {"tabkd.neural.relational_terms"},
     {"tabkd.neural.terms"},
     {"tabkd.neural.stages", "tabkd.neural.distiller", "tabkd.neural.embedder", "tabkd.neural.spans"},
+    {"tabkd.neural.exits"},
     {"tabkd.neural.recipes", "tabkd.neural.training"},
     {"tabkd.neural.teachers", "tabkd.neural.trainable"},
     {"tabkd.neural.estimator", "tabkd.neural.embedding", "tabkd.neural.answering"},

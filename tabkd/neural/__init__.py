@@ -18,6 +18,7 @@ _HOMES = {
     "ModuleRegressor": "module",
     "QuestionAnswerer": "answering",
     "Relations": "terms",
+    "SelfDistillation": "exits",
     "Similarities": "vector_terms",
     "SoftLabels": "terms",
     "Stage": "stages",

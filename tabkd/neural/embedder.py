@@ -84,20 +84,20 @@ def _rebuilt(
 
 
 class Untyped(nn.Module):
-    """An embedder that takes no token types: a graph must not have an input that nothing reads."""
+    """A model that takes no token types, to be written: a graph must not have an input that nothing reads."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.embedder = embedder
+        self.model = model
 
     @property
     def config(self) -> Any:
         """The transformer's."""
-        return self.embedder.config
+        return self.model.config
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Vectors of shape (batch, width)."""
-        return self.embedder(input_ids, attention_mask)
+        """The model's answers."""
+        return self.model(input_ids, attention_mask)
 
 
 class Projected(nn.Module):
