@@ -90,9 +90,10 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
     >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
     >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     >>> texts, vectors = ["good film", "bad film"] * 50, np.array([[1.0, 0.0], [0.0, 1.0]] * 50)
-    >>> student = EmbeddingStudent(tiny, tokenizer=tokenizer, dimensions=2, learning_rate=0.01, random_state=0)
-    >>> student.fit(texts, teacher=vectors).transform(["bad film", "good film"]).round().tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
+    >>> settings = {"dimensions": 2, "epochs": 20, "learning_rate": 0.003, "random_state": 0}
+    >>> student = EmbeddingStudent(tiny, tokenizer=tokenizer, **settings).fit(texts, teacher=vectors)
+    >>> student.transform(["bad film", "good film"]).argmax(axis=1)
+    array([1, 0])
     """
 
     def __init__(
