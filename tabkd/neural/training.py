@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import get_last_checkpoint
 
 from tabkd.neural.distiller import Distiller, outputs_of
 from tabkd.neural.stages import Stage
@@ -280,11 +279,17 @@ def _train_stage(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(str(folder)) if folder.exists() else None
+    last = _last_checkpoint(folder)
     if last is not None:
         logger.info("%s goes on from %s", title, last)
     trainer.train(resume_from_checkpoint=last)
     return history.rows
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end, of which its state is the last file."""
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 @contextmanager
