@@ -141,6 +141,17 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
         assert torch.equal(value, resumed.model_.state_dict()[name]), name
 
 
+def test_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
+    fitted = classifier(output_dir=tmp_path, epochs=2).fit(X[:40], Y[:40])
+    stage = tmp_path / "stage-0"
+    (stage / "student.pt").unlink()
+    half = stage / "checkpoint-99"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    again = classifier(output_dir=tmp_path, epochs=2).fit(X[:40], Y[:40])
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
 def test_folder_of_another_training_is_refused(tmp_path):
     classifier(output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
     with pytest.raises(ValueError, match="holds checkpoints of another training"):

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from tabkd.neural.base import Term
+from tabkd.neural.exits import SelfDistillation
 from tabkd.neural.pretraining_terms import MLM
 from tabkd.neural.stages import Stage, progressive
 from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels
@@ -33,7 +34,7 @@ def stages_of(
 
     Parameters
     ----------
-    objective : str, sequence of Term, or None
+    objective : str, SelfDistillation, sequence of Term, or None
         A recipe's name, or terms beside the two of ``alpha`` and ``temperature``; a SoftLabels or HardLabels among
         them takes the place of that one.
     stages : sequence of Stage or None
@@ -57,6 +58,10 @@ def stages_of(
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], got {alpha}. Try 0.1.")
+    if isinstance(objective, SelfDistillation):
+        if taught or stages is not None:
+            raise ValueError("SelfDistillation is its own teacher, in one stage. Leave out teacher= and stages=.")
+        return [Stage([objective], epochs)]
     if not taught:  # the control, or a plain fine-tuning: everything else needs a teacher
         return [Stage([HardLabels()], epochs)]
     if stages is not None:

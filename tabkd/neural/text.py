@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig
 
+from tabkd.neural.embedder import Untyped
 from tabkd.neural.estimator import NeuralEstimator
+from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
 from tabkd.neural.loading import found, read_tokenizer, without_advice
 from tabkd.neural.reading import TextReader
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
@@ -91,7 +93,8 @@ class _Transformer(NeuralEstimator):
                 "your own goes into ModuleClassifier."
             )
         self._name_labels(model)
-        return model
+        exits = self.objective
+        return ExitModel(model, exits.layers, exits.exit_confidence) if isinstance(exits, SelfDistillation) else model
 
     def _name_labels(self, model: Any) -> None:
         """Nothing to name in a regression."""
@@ -126,7 +129,11 @@ class _Transformer(NeuralEstimator):
         )
 
     def _exported(self) -> nn.Module:
-        return self.model_
+        if not isinstance(self.model_, ExitModel):
+            return self.model_
+        if self.model_.exit_confidence is None:
+            return self.model_.model
+        return AllExits(self.model_) if self.model_.takes_types else Untyped(AllExits(self.model_))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -159,6 +166,7 @@ _PARAMETERS = """
     objective : str, sequence of Term, or None
         What else is learnt from a teacher: a recipe (``"logits"``, ``"distilbert"``, ``"tinybert"``, ``"mobilebert"``,
         ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher it rests.
+        :class:`SelfDistillation` is a classifier's own teacher, and makes exits from which it may answer early.
     stages : sequence of Stage or None
         Objectives one after the other, instead of ``objective`` and ``epochs``.
     epochs : float

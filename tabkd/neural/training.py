@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import get_last_checkpoint
 
 from tabkd.neural.distiller import Distiller, outputs_of
 from tabkd.neural.stages import Stage
@@ -119,6 +118,8 @@ class _Trainer(Trainer):
 
 
 def _length(row: Any) -> int:
+    if isinstance(row, tuple):  # of a pair of texts
+        return sum(map(_length, row))
     return len(row["input_ids"]) if isinstance(row, Mapping) else 1
 
 
@@ -133,7 +134,8 @@ def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
     if "tokens" in batch:  # there, every masked token has logits of its own
         counts["rows"] = counts["labels"] = float((batch["tokens"] != -100).sum())
     if labels is not None:
-        labelled = ~labels.isnan().any(dim=-1) if labels.is_floating_point() else labels >= 0
+        known = ~labels.isnan() if labels.is_floating_point() else labels >= 0
+        labelled = known.view(len(labels), -1).all(dim=1)
         counts["labels"] = float((weight * labelled).sum())
     if mask is not None:
         lengths = mask.sum(dim=1).double()
@@ -305,11 +307,17 @@ def _train_stage(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(str(folder)) if folder.exists() else None
+    last = _last_checkpoint(folder)
     if last is not None:
         logger.info("%s goes on from %s", title, last)
     trainer.train(resume_from_checkpoint=last)
     return history.rows
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end, of which its state is the last file."""
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 @contextmanager

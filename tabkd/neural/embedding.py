@@ -1,0 +1,420 @@
+"""``EmbeddingStudent``: texts to vectors, taught by a teacher's vectors, by pairs with labels, or by scored pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.decomposition import PCA
+from sklearn.utils import Tags, check_consistent_length, check_random_state
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from tabkd.neural.base import Term, check_choice
+from tabkd.neural.embedder import POOLINGS, Compared, Embedder, Projected, Untyped, read_folder, write_folder
+from tabkd.neural.loading import read_model, read_tokenizer
+from tabkd.neural.reading import TextReader
+from tabkd.neural.stages import Stage
+from tabkd.neural.terms import HardLabels
+from tabkd.neural.trainable import Trainable
+from tabkd.neural.training import Lesson, Plan, predicted, seeded_globals, train
+from tabkd.neural.vector_terms import Vectors
+
+__all__ = ["EmbeddingStudent"]
+
+
+class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Trainable):
+    """A transformer that gives texts vectors: a student of another's vectors, or trained on pairs of texts.
+
+    Parameters
+    ----------
+    model : str, Path, PreTrainedModel or PreTrainedConfig
+        What to train: a folder (or a hub's name, where there is a network), a model, which is copied (``shrink`` makes
+        one of the teacher's layers), or a configuration, which gives a model with random weights.
+    tokenizer : str, Path, PreTrainedTokenizerBase or None
+        None is the one beside ``model``.
+    pooling : {"mean", "cls"}
+        A text's vector is the mean of its tokens' last states, or the first one's.
+    dimensions : int or None
+        Of the vectors, by a linear layer behind the pooling; None is the model's width.
+    normalize : bool
+        Whether vectors get the length 1; the teacher's do as well, then.
+    projector : {None, "pca", "linear"}
+        Where the teacher's vectors are of another size: ``"pca"`` keeps the first principal components of the
+        teacher's, ``"linear"`` learns a map from the student's to the teacher's, which is left behind afterwards.
+    max_length : int or None
+        Tokens kept of a text; None is as many as the model has positions.
+    objective : sequence of Term or None
+        What is learnt from the teacher: :class:`Vectors`, :class:`Similarities`; None is ``[Vectors()]``.
+    epochs : float
+    batch_size : int
+        Texts, or pairs, per step and process.
+    learning_rate : float
+    training_args : dict or None
+        Of ``transformers.TrainingArguments``.
+    output_dir : str, Path or None
+        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again.
+    device : str or None
+        None is the GPU, if there is one.
+    random_state : int, RandomState or None
+    verbose : int
+        Above 0 shows a bar.
+
+    Attributes
+    ----------
+    model_ : Module
+        Trained; gives vectors.
+    n_outputs_ : int
+        Size of the vectors.
+    n_parameters_ : int
+    components_ : ndarray of shape (n_outputs, teacher's size)
+        What the teacher's vectors were multiplied by, with ``projector="pca"``.
+
+    References
+    ----------
+    Reimers and Gurevych, "Sentence-BERT", 2019; "Making Monolingual Sentence Embeddings Multilingual using Knowledge
+    Distillation", 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tabkd.neural import EmbeddingStudent
+    >>> from transformers import BertConfig, BertTokenizerFast
+    >>> words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+    >>> tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+    >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    >>> texts, vectors = ["good film", "bad film"] * 50, np.array([[1.0, 0.0], [0.0, 1.0]] * 50)
+    >>> settings = {"dimensions": 2, "epochs": 20, "learning_rate": 0.003, "random_state": 0}
+    >>> student = EmbeddingStudent(tiny, tokenizer=tokenizer, **settings).fit(texts, teacher=vectors)
+    >>> student.transform(["bad film", "good film"]).argmax(axis=1)
+    array([1, 0])
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        pooling: str = "mean",
+        dimensions: int | None = None,
+        normalize: bool = False,
+        projector: str | None = None,
+        max_length: int | None = None,
+        objective: Sequence[Term] | None = None,
+        epochs: float = 3.0,
+        batch_size: int = 32,
+        learning_rate: float = 5e-5,
+        training_args: dict[str, Any] | None = None,
+        output_dir: Any = None,
+        device: str | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.dimensions = dimensions
+        self.normalize = normalize
+        self.projector = projector
+        self.max_length = max_length
+        self.objective = objective
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.training_args = training_args
+        self.output_dir = output_dir
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **settings: Any) -> Self:
+        """Read a folder of sentence-transformers, or of :meth:`save_pretrained`, ready to :meth:`transform`.
+
+        Parameters
+        ----------
+        folder : str or Path
+        **settings
+            Of the estimator: ``batch_size``, ``device``.
+
+        Returns
+        -------
+        EmbeddingStudent
+
+        Raises
+        ------
+        ValueError
+            If it has parts that are not known here.
+        """
+        embedder, tokenizer, length = read_folder(Path(folder))
+        shape: dict[str, Any] = {"pooling": embedder.pooling, "normalize": embedder.normalize, "max_length": length}
+        shape["dimensions"] = None if embedder.dense is None else embedder.width
+        found = cls(Path(folder), **{**shape, **settings})
+        return found._finished(embedder, found._reader(embedder, tokenizer))
+
+    def fit(self, X: Any, y: Any = None, *, teacher: Any = None, sample_weight: Any = None) -> Self:
+        """Learn a teacher's vectors of texts, or from pairs of texts.
+
+        Parameters
+        ----------
+        X : sequence of length n_samples
+            Texts, with a teacher; pairs of texts, with ``y``.
+        y : array-like of shape (n_samples,), optional
+            Of pairs: floats are their cosines, from -1 to 1; anything else is their class, learnt by a softmax over u,
+            v and \\|u - v\\|, which is left behind afterwards.
+        teacher : object, Module or array-like of shape (n_samples, n_dimensions), optional
+            Its vectors, or who makes them: anything with ``encode`` (a SentenceTransformer) or ``transform``, or a
+            transformer with the student's tokenizer, whose states are pooled as the student's are.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If something is no text.
+        ValueError
+            If there is nothing to learn from, if lengths differ, or if the teacher's vectors are of another size and
+            there is no projector.
+        """
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("projector", self.projector, (None, "pca", "linear"))
+        if (y is None) == (teacher is None):
+            both = "both" if y is not None else "neither"
+            raise ValueError(
+                f"fit learns from y (of pairs of texts) or from a teacher (of texts), got {both}. Give one."
+            )
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        with seeded_globals(seed), ExitStack() as stack:
+            embedder = Embedder(read_model(self.model, AutoModel), self.pooling, self.dimensions, self.normalize)
+            reader = self._reader(embedder, read_tokenizer(self.tokenizer, self.model))
+            rows = reader.rows(X)
+            check_consistent_length(rows, *(given for given in (y, sample_weight) if given is not None))
+            if not rows:
+                raise ValueError("X is empty: there is no text to learn from. Give some.")
+            weight = np.ones(len(rows)) if sample_weight is None else column_or_1d(sample_weight)
+            if teacher is None:
+                student, terms, lesson, collated = self._of_pairs(embedder, reader, rows, y)
+            else:
+                student, terms, lesson, collated = self._of_teacher(embedder, reader, rows, teacher)
+            lesson.weight = weight.astype(np.float32)
+            stages = [Stage(terms, self.epochs)]
+            folder = self._folder(stack, lesson, stages, seed)
+            plan = Plan(folder, self._arguments(seed), "", _unscored, collated, self.verbose)
+            train(student, stages, lesson, None, plan)
+        return self._finished(embedder, reader)
+
+    def _finished(self, embedder: Embedder, reader: _OneText) -> Self:
+        self.model_, self.reader_ = embedder.eval().cpu(), reader
+        self.n_outputs_ = embedder.width
+        self.n_parameters_ = sum(parameter.numel() for parameter in embedder.parameters())
+        return self
+
+    def _reader(self, embedder: Embedder, tokenizer: Any) -> _OneText:
+        return _OneText(tokenizer, self.max_length, None, getattr(embedder.config, "max_position_embeddings", None))
+
+    def _of_teacher(self, embedder: Embedder, reader: _OneText, rows: list[str], teacher: Any) -> _Course:
+        _check_texts(rows)
+        terms: list[Term] = [Vectors()] if self.objective is None else list(self.objective)
+        inside = [type(term).__name__ for term in terms if term.needs != {"logits"}]
+        if inside:
+            raise ValueError(f"{inside[0]} does not compare vectors. Give Vectors(), Similarities(), or both.")
+        encoded = reader.encoded(rows)
+        vectors = self._vectors_of(teacher, rows, Lesson(encoded), reader)
+        if vectors.ndim != 2 or len(vectors) != len(rows):
+            raise ValueError(
+                f"The teacher gives vectors of shape {vectors.shape} for {len(rows)} texts. Give one each."
+            )
+        student: nn.Module = embedder
+        if vectors.shape[1] != embedder.width:
+            student, vectors = self._sized(embedder, vectors)
+        if self.normalize:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return student, terms, Lesson(encoded, log_soft=vectors.astype(np.float32)), reader.collated
+
+    def _vectors_of(self, teacher: Any, rows: list[str], lesson: Lesson, reader: _OneText) -> np.ndarray:
+        for method in ("encode", "transform"):
+            if hasattr(teacher, method):
+                return np.asarray(getattr(teacher, method)(rows))
+        if not isinstance(teacher, nn.Module):
+            return np.asarray(teacher, dtype=np.float64)
+        embedder = teacher if isinstance(teacher, Embedder) else Embedder(read_model(teacher, AutoModel), self.pooling)
+        if embedder.config.vocab_size < len(reader.tokenizer):
+            raise ValueError(
+                f"The teacher knows {embedder.config.vocab_size} tokens, the student's tokenizer makes "
+                f"{len(reader.tokenizer)}. Give its vectors, or an EmbeddingStudent with the teacher's own tokenizer."
+            )
+        found = np.zeros((len(rows), embedder.width), dtype=np.float32)
+        for batch, vectors in predicted(embedder, lesson, reader, 2 * self.batch_size, self._device()):
+            found[batch] = vectors.numpy()
+        return found
+
+    def _sized(self, embedder: Embedder, vectors: np.ndarray) -> tuple[nn.Module, np.ndarray]:
+        """Student and vectors of one size."""
+        ours, theirs = embedder.width, vectors.shape[1]
+        if self.projector is None:
+            raise ValueError(
+                f"The student's vectors have {ours} components, the teacher's {theirs}. Give dimensions={theirs}, or "
+                f'projector="{"pca" if ours < theirs else "linear"}".'
+            )
+        if self.projector == "linear":
+            return Projected(embedder, theirs), vectors
+        if ours > min(vectors.shape):
+            raise ValueError(
+                f'projector="pca" makes {ours} components out of {theirs}, of {len(vectors)} texts: too many. Give '
+                f'dimensions={min(vectors.shape)} or less, more texts, or projector="linear".'
+            )
+        # Without the mean: directions from the origin are what cosines compare.
+        self.components_ = PCA(ours, random_state=0).fit(vectors).components_
+        return embedder, vectors @ self.components_.T
+
+    def _of_pairs(self, embedder: Embedder, reader: _OneText, rows: list[Any], y: Any) -> _Course:
+        _check_pairs(rows)
+        y = column_or_1d(np.asarray(y))
+        if y.dtype.kind != "f":
+            classes, codes = np.unique(y, return_inverse=True)
+            if len(classes) < 2:
+                raise ValueError(f"All pairs have the class {classes.tolist()[0]!r}; at least two are needed.")
+            student, labels = Compared(embedder, len(classes)), codes.astype(np.int64)
+        else:
+            if not (np.abs(y) <= 1).all():
+                raise ValueError(
+                    f"Floats in y are cosines, from -1 to 1, got {y.min()} to {y.max()}. Divide them by "
+                    f"{np.abs(y).max()}, or give strings or integers if they are classes."
+                )
+            student, labels = Compared(embedder, None), y.astype(np.float32)[:, None]
+        first, second = (reader.encoded([row[side] for row in rows]) for side in (0, 1))
+        return student, [HardLabels()], Lesson(list(zip(first, second, strict=True)), labels), reader.collated_pairs
+
+    # ---------------------------------------------------------------- predict
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Vectors of texts.
+
+        Parameters
+        ----------
+        X : sequence of str of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs), float32
+        """
+        check_is_fitted(self, "model_")
+        _check_texts(self.reader_.rows(X))
+        return self._raw(X)
+
+    def similarity(self, X: Any) -> np.ndarray:
+        """Cosines of pairs of texts.
+
+        Parameters
+        ----------
+        X : sequence of pairs of str, of length n_samples
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self, "model_")
+        rows = self.reader_.rows(X)
+        _check_pairs(rows)
+        known = {text: i for i, text in enumerate(dict.fromkeys(text for row in rows for text in row))}
+        vectors = self._raw(list(known)).astype(np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        first, second = (vectors[[known[row[side]] for row in rows]] for side in (0, 1))
+        return (first * second).sum(axis=1)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Spearman's correlation of the cosines of pairs with their scores.
+
+        Parameters
+        ----------
+        X : sequence of pairs of str, of length n_samples
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        float
+        """
+        return float(spearmanr(self.similarity(X), column_or_1d(y)).statistic)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the folder that ``SentenceTransformer(folder)`` reads, and :meth:`from_pretrained`.
+
+        Parameters
+        ----------
+        folder : str or Path
+
+        Returns
+        -------
+        Path
+        """
+        check_is_fitted(self, "model_")
+        write_folder(self.model_, self.reader_.tokenizer, self.reader_.max_length, Path(folder))
+        return Path(folder)
+
+    def to_onnx(self, path: Any, **options: Any) -> Path:
+        """Write model and tokenizer as one ONNX file; ``OnnxPredictor(path).predict(texts)`` gives the vectors.
+
+        Parameters
+        ----------
+        path : str or Path
+        **options
+            ``texts`` and what else :func:`tabkd.neural.export_text` takes.
+
+        Returns
+        -------
+        Path
+        """
+        from tabkd.neural.onnx import export_text
+
+        check_is_fitted(self, "model_")
+        model = self.model_ if self.model_.takes_types else Untyped(self.model_)
+        return export_text(model, self.reader_.tokenizer, path, max_length=self.reader_.max_length, **options)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_outputs_
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+#: What is trained, on which terms, on which rows, and how they become a batch.
+_Course = tuple[nn.Module, list[Any], Lesson, Any]
+
+
+class _OneText(TextReader):
+    """Texts by themselves: those of a pair become two rows of tokens."""
+
+    def collated_pairs(self, encoded: Sequence[tuple[dict[str, list[int]], ...]]) -> dict[str, Tensor]:
+        """One batch, of shape (pairs, 2, length)."""
+        batch = self.collated([text for pair in encoded for text in pair])
+        return {name: values.unflatten(0, (-1, 2)) for name, values in batch.items()}
+
+
+def _check_texts(rows: list[Any]) -> None:
+    for number, row in enumerate(rows):
+        if not isinstance(row, str):
+            raise ValueError(f"Row {number} holds {len(row)} texts; vectors are made of texts one by one. Give a list.")
+
+
+def _check_pairs(rows: list[Any]) -> None:
+    for number, row in enumerate(rows):
+        if not isinstance(row, tuple) or len(row) != 2:
+            raise ValueError(f"Row {number} holds one text where a pair should be. Give each row two texts.")
+
+
+def _unscored(found: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {}

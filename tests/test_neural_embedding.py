@@ -1,0 +1,238 @@
+"""Texts to vectors: what a student learns from vectors and from pairs, and in which forms it is written."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from neural_data import POINTS, TOKENIZER, WORDS, X, config
+from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer
+from transformers import AutoModel, DistilBertConfig
+
+from tabkd.neural import EmbeddingStudent, Similarities, Vectors, shrink
+from tabkd.neural.embedder import Embedder
+from tabkd.runtime import OnnxPredictor
+
+#: What the vectors of a text are: whether each of eight words is in it.
+COUNTS = CountVectorizer(vocabulary=WORDS[:8], binary=True).fit_transform(X).toarray().astype(np.float64)
+PAIRS = list(zip(X[:120], X[120:], strict=True))
+#: Alike are texts that praise as much.
+COSINES = 1 - np.abs(POINTS[:120] - POINTS[120:]) / 8
+
+
+def student(model=None, **settings):
+    shared = {"tokenizer": TOKENIZER, "epochs": 8, "learning_rate": 3e-3, "random_state": 0, "device": "cpu"}
+    return EmbeddingStudent(config() if model is None else model, **{**shared, **settings})
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return student(dimensions=8, epochs=15).fit(X, teacher=COUNTS)
+
+
+def test_vectors_of_a_teacher_are_learnt(teacher):
+    assert ((teacher.transform(X) - COUNTS) ** 2).mean() < 0.1 * COUNTS.var()
+
+
+@pytest.mark.parametrize("objective", [[Vectors("cosine")], [Similarities()], [Vectors(), Vectors("cosine")]])
+def test_each_objective_brings_cosines_closer_to_the_teachers(objective):
+    def similarities(vectors):
+        units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return (units @ units.T)[np.triu_indices(len(units), 1)]
+
+    settings = {"dimensions": 8, "objective": objective}
+    before = student(**{**settings, "epochs": 0.1, "learning_rate": 1e-9}).fit(X, teacher=COUNTS).transform(X)
+    after = student(**settings).fit(X, teacher=COUNTS).transform(X)
+    errors = [((similarities(v) - similarities(COUNTS)) ** 2).mean() for v in (before, after)]
+    assert errors[1] < 0.3 * errors[0]
+
+
+class Encoder:
+    """As a SentenceTransformer answers."""
+
+    def encode(self, texts):
+        return CountVectorizer(vocabulary=WORDS[:8]).fit_transform(texts).toarray().astype(np.float32)
+
+
+def mean_states(module):
+    found = []
+    for text in X:
+        with torch.no_grad():
+            found.append(module(**TOKENIZER(text, return_tensors="pt")).last_hidden_state[0].mean(0).numpy())
+    return np.array(found)
+
+
+def test_every_kind_of_teacher_gives_its_own_vectors(teacher):
+    module = AutoModel.from_config(config(1, 16)).eval()
+    for given, expected in (
+        (Encoder(), Encoder().encode(X)),
+        (teacher, teacher.transform(X)),
+        (module, mean_states(module)),
+    ):
+        settings = {"dimensions": expected.shape[1], "epochs": 1}
+        mine, theirs = (student(**settings).fit(X, teacher=who).transform(X) for who in (given, expected))
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_scored_pairs_teach_what_is_alike():
+    model = student(epochs=12).fit(PAIRS[:90], COSINES[:90])
+    assert model.score(PAIRS[90:], COSINES[90:]) > 0.6
+
+
+def test_labelled_pairs_teach_what_is_alike():
+    texts = ["good film", "bad film", "great plot", "awful plot", "nice actor", "dull actor"]
+    pairs = [(a, b) for a in texts for b in texts]
+    labels = ["alike" if texts.index(a) % 2 == texts.index(b) % 2 else "contrary" for a, b in pairs]
+    model = student(epochs=20).fit(pairs, labels)
+    cosines = model.similarity(pairs)
+    assert cosines[np.array(labels) == "alike"].min() > cosines[np.array(labels) == "contrary"].max()
+
+
+def test_principal_components_of_the_teacher_are_learnt_by_a_narrower_student():
+    model = student(dimensions=3, projector="pca", epochs=12).fit(X, teacher=COUNTS)
+    reduced = COUNTS @ model.components_.T
+    assert model.components_.shape == (3, 8)
+    assert ((model.transform(X) - reduced) ** 2).mean() < 0.2 * reduced.var()
+
+
+def test_learned_projector_is_left_behind():
+    model = student(config(1, 16), projector="linear").fit(X, teacher=COUNTS)
+    assert model.transform(X[:3]).shape == (3, 16)
+    assert isinstance(model.model_, Embedder)
+
+
+def test_first_token_is_the_vector_with_cls():
+    model = student(pooling="cls", epochs=1).fit(X, teacher=np.zeros((len(X), 32)))
+    encoded = TOKENIZER(X[0], return_tensors="pt")
+    with torch.no_grad():
+        states = model.model_.model(**encoded).last_hidden_state
+    np.testing.assert_allclose(model.transform(X[:1])[0], states[0, 0].numpy(), atol=1e-6)
+
+
+def test_normalized_vectors_have_the_length_one():
+    vectors = student(normalize=True, epochs=1).fit(X, teacher=np.ones((len(X), 32))).transform(X)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_padding_and_order_leave_vectors_alone(teacher):
+    np.testing.assert_allclose(teacher.transform(X)[::-1], teacher.transform(X[::-1]), atol=1e-5)
+    np.testing.assert_allclose(teacher.transform(X[:1])[0], teacher.transform(X)[0], atol=1e-5)
+
+
+def test_same_seed_gives_the_same_vectors():
+    first, second = (student(epochs=1, dimensions=8).fit(X, teacher=COUNTS).transform(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_given_model_stays_as_it_was():
+    given = AutoModel.from_config(config())
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    small = shrink(given, 1)
+    student(given, epochs=1, dimensions=8).fit(X, teacher=COUNTS)
+    assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
+    assert student(small, epochs=1, dimensions=8).fit(X, teacher=COUNTS).model_.config.num_hidden_layers == 1
+
+
+def test_weight_zero_takes_a_text_out():
+    wrong, weight = COUNTS.copy(), np.ones(len(X))
+    wrong[::2], weight[::2] = 50.0, 0.0
+    model = student(dimensions=8).fit(X, teacher=wrong, sample_weight=weight)
+    assert ((model.transform(X)[1::2] - COUNTS[1::2]) ** 2).mean() < 0.3
+
+
+def test_pickle_and_clone(teacher):
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(teacher)).transform(X), teacher.transform(X))
+    assert not hasattr(clone(teacher), "model_")
+    assert teacher.get_feature_names_out().tolist()[:2] == ["embeddingstudent0", "embeddingstudent1"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 8, "normalize": True}, {"pooling": "cls"}])
+def test_folder_gives_the_same_vectors_again(tmp_path, settings):
+    model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, teacher=COUNTS)
+    again = EmbeddingStudent.from_pretrained(model.save_pretrained(tmp_path / "folder"))
+    np.testing.assert_allclose(again.transform(X), model.transform(X), atol=1e-6)
+    assert (again.pooling, again.max_length) == (model.pooling, 6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 8, "normalize": True}, {"pooling": "cls"}])
+def test_sentence_transformers_reads_the_folder_and_gives_the_same_vectors(tmp_path, settings):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, teacher=COUNTS)
+    theirs = sentence_transformers.SentenceTransformer(str(model.save_pretrained(tmp_path)), device="cpu")
+    np.testing.assert_allclose(theirs.encode(X), model.transform(X), atol=1e-6)
+
+
+def test_pooling_of_newer_folders_is_read(teacher, tmp_path):
+    folder = teacher.save_pretrained(tmp_path)
+    (folder / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 32, "pooling_mode": "mean"}', "utf-8")
+    np.testing.assert_allclose(EmbeddingStudent.from_pretrained(folder).transform(X), teacher.transform(X), atol=1e-6)
+
+
+def test_unknown_parts_of_a_folder_are_refused(teacher, tmp_path):
+    folder = teacher.save_pretrained(tmp_path)
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    modules[1]["type"] = "sentence_transformers.models.WeightedLayerPooling"
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    with pytest.raises(ValueError, match="WeightedLayerPooling"):
+        EmbeddingStudent.from_pretrained(folder)
+
+
+def distilbert():
+    return DistilBertConfig(vocab_size=len(TOKENIZER), dim=16, n_layers=1, n_heads=2, hidden_dim=32)
+
+
+@pytest.mark.parametrize("model", [config, distilbert])
+def test_file_gives_the_same_vectors(tmp_path, model):
+    fitted = student(model(), dimensions=8, epochs=1, max_length=20).fit(X, teacher=COUNTS)
+    path = fitted.to_onnx(tmp_path / "model.onnx", texts=X[:20])
+    found = OnnxPredictor(path).predict(X)
+    assert found.shape == (len(X), 8)
+    np.testing.assert_allclose(found, fitted.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fitted", "message"),
+    [
+        ({}, {"X": X, "teacher": COUNTS}, r"have 32 components, the teacher's 8\. Give dimensions=8, .*\"linear\""),
+        ({"dimensions": 4}, {"X": X, "teacher": COUNTS}, r'projector="pca"'),
+        ({"projector": "pca"}, {"X": X, "teacher": COUNTS}, "32 components out of 8, of 240 texts"),
+        ({"projector": "pca", "dimensions": 8}, {"X": X[:5], "teacher": np.ones((5, 9))}, "dimensions=5 or less"),
+        ({}, {"X": [], "teacher": COUNTS[:0]}, "X is empty"),
+        ({}, {"X": X, "teacher": COUNTS[:7]}, r"shape \(7, 8\) for 240 texts"),
+        ({}, {"X": X}, "got neither"),
+        ({}, {"X": PAIRS, "y": COSINES, "teacher": COUNTS}, "got both"),
+        ({}, {"X": PAIRS, "y": COSINES[:50]}, r"inconsistent numbers of samples: \[120, 50\]"),
+        ({}, {"X": [PAIRS[0], "good"], "y": [1.0, 0.5]}, "Row 1 holds one text where a pair should be"),
+        ({}, {"X": PAIRS, "teacher": COUNTS[:120]}, "Row 0 holds 2 texts"),
+        ({}, {"X": PAIRS, "y": 5 * COSINES}, r"from -1 to 1, got .* Divide them by 5\.0"),
+        ({}, {"X": PAIRS, "y": ["one"] * 120}, "All pairs have the class 'one'"),
+        ({"pooling": "max"}, {"X": X, "teacher": COUNTS}, "pooling must be one of 'mean', 'cls', got 'max'"),
+        ({}, {"X": X, "teacher": AutoModel.from_config(config(vocab_size=9))}, "The teacher knows 9 tokens"),
+    ],
+)
+def test_what_does_not_fit_is_named(settings, fitted, message):
+    with pytest.raises(ValueError, match=message):
+        student(**settings).fit(**fitted)
+
+
+def test_terms_that_look_inside_are_refused():
+    from tabkd.neural import Hidden
+
+    with pytest.raises(ValueError, match="Hidden does not compare vectors"):
+        student(objective=[Hidden("last")]).fit(X, teacher=COUNTS)
+
+
+def test_vectors_are_made_of_single_texts(teacher):
+    with pytest.raises(ValueError, match="Row 0 holds 2 texts"):
+        teacher.transform(PAIRS)
+    with pytest.raises(TypeError, match="Row 1 holds None"):
+        teacher.transform(["good", None])
