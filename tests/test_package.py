@@ -59,9 +59,9 @@ LAYERS = [
     },
     {
         *("tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"),
-        *("tabkd.neural.corpus", "tabkd.neural.loading", "tabkd.neural.vector_terms", "tabkd.neural.squad"),
+        *("tabkd.neural.corpus", "tabkd.neural.loading", "tabkd.neural.squad"),
     },
-    {"tabkd.neural.vocabulary"},
+    {"tabkd.neural.vocabulary", "tabkd.neural.vector_terms"},
     {"tabkd.neural.parity"},
     {"tabkd.neural.quantize"},
     {"tabkd.neural.onnx"},

@@ -30,7 +30,7 @@ from tabkd.neural.spans import (
 from tabkd.neural.squad import Question, marks, read_questions
 from tabkd.neural.stages import Stage
 from tabkd.neural.trainable import Trainable
-from tabkd.neural.training import Lesson, Plan, predicted, seeded_globals, train
+from tabkd.neural.training import Lesson, Plan, collator, predicted, seeded_globals, train
 
 __all__ = ["Found", "QuestionAnswerer"]
 
@@ -322,4 +322,6 @@ class QuestionAnswerer(Trainable):
         return found
 
     def _plan(self, folder: Path, seed: int, reader: TextReader) -> Plan:
-        return Plan(folder, self._arguments(seed), "", lambda found, labels: {}, reader.collated, self.verbose)
+        return Plan(
+            folder, self._arguments(seed), "", lambda found, labels: {}, collator(reader.collated), self.verbose
+        )

@@ -23,7 +23,7 @@ from tabkd.neural.reading import TextReader
 from tabkd.neural.stages import Stage
 from tabkd.neural.terms import HardLabels
 from tabkd.neural.trainable import Trainable
-from tabkd.neural.training import Lesson, Plan, predicted, seeded_globals, train
+from tabkd.neural.training import Lesson, Plan, collator, predicted, seeded_globals, train
 from tabkd.neural.vector_terms import Vectors
 
 __all__ = ["EmbeddingStudent"]
@@ -208,7 +208,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             lesson.weight = weight.astype(np.float32)
             stages = [Stage(terms, self.epochs)]
             folder = self._folder(stack, lesson, stages, seed)
-            plan = Plan(folder, self._arguments(seed), "", _unscored, collated, self.verbose)
+            plan = Plan(folder, self._arguments(seed), "", _unscored, collator(collated), self.verbose)
             train(student, stages, lesson, None, plan)
         return self._finished(embedder, reader)
 
