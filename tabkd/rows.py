@@ -63,7 +63,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
     """
     table = as_table(X)
     if y is None:
-        raise ValueError("DistilledEstimator requires y to be passed, but the target y is None.")
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
     if len(table) < 2:
         raise ValueError("Found array with n_samples = 1, while a minimum of 2 is required: folds need more rows.")
     check_consistent_length(table, y, sample_weight, groups)
