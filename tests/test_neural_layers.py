@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from tabkd.neural import check_labels, check_vocabulary, empty_student, shrink, to_distilbert
+from tabkd.neural.reading import positions_of
 
 SMALL = {"vocab_size": 60, "max_position_embeddings": 16}
 BERT = {"hidden_size": 32, "num_hidden_layers": 6, "num_attention_heads": 4, "intermediate_size": 64}
@@ -445,3 +446,15 @@ def test_pretrained_model_keeps_its_embedding():
     ours, theirs = states(shrink(model, [0, 2, 5])), states(model)
     assert len(ours) == 4
     assert torch.equal(ours[0], theirs[0])
+
+
+def test_roberta_has_no_positions_for_its_padding():
+    config = transformers.RobertaConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=12, pad_token_id=1,
+    )  # fmt: skip
+    model = transformers.RobertaModel(config).eval()
+    most = positions_of(model)
+    model(torch.full((1, most), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, most + 1), 5))

@@ -16,7 +16,7 @@ from transformers import AutoModelForQuestionAnswering
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.loading import read_model, read_tokenizer
-from tabkd.neural.reading import TextReader
+from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.spans import (
     NEVER,
     SoftSpans,
@@ -290,7 +290,7 @@ class QuestionAnswerer(Trainable):
         tokenizer = read_tokenizer(self.tokenizer, self.model)
         if not tokenizer.is_fast or tokenizer.padding_side != "right":
             raise ValueError("Characters of answers are known to fast tokenizers alone, which must pad on the right.")
-        return TextReader(tokenizer, self.max_length, None, getattr(model.config, "max_position_embeddings", None))
+        return TextReader(tokenizer, self.max_length, None, positions_of(model))
 
     def _windows(self, reader: TextReader, questions: Sequence[Question]) -> list[Window]:
         taken = reader.tokenizer.model_input_names

@@ -19,7 +19,7 @@ from transformers import AutoModel
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.embedder import POOLINGS, Compared, Embedder, Projected, Untyped, read_folder, write_folder
 from tabkd.neural.loading import read_model, read_tokenizer
-from tabkd.neural.reading import TextReader
+from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.terms import HardLabels
 from tabkd.neural.trainable import Trainable
@@ -219,7 +219,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         return self
 
     def _reader(self, embedder: Embedder, tokenizer: Any) -> _OneText:
-        return _OneText(tokenizer, self.max_length, None, getattr(embedder.config, "max_position_embeddings", None))
+        return _OneText(tokenizer, self.max_length, None, positions_of(embedder.model))
 
     def _of_teacher(self, embedder: Embedder, reader: _OneText, rows: list[str], teacher: Any) -> _Course:
         _check_texts(rows)

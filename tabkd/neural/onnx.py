@@ -23,6 +23,7 @@ from tabkd.export.head import label_dtype
 from tabkd.files import replacing
 from tabkd.neural.parity import TOKENS, prove_rows, prove_texts, random_tokens
 from tabkd.neural.quantize import to_int8
+from tabkd.neural.reading import positions_of
 from tabkd.runtime import OnnxPredictor
 from tabkd.runtime_text import TOKENIZER, TextReader
 
@@ -233,7 +234,7 @@ def _check_length(model: nn.Module, tokenizer: Any, max_length: int, n_texts: in
     if n_texts not in (1, 2):
         raise ValueError(f"text_columns must name one column, or two for pairs, got {n_texts}.")
     fewest = tokenizer.num_special_tokens_to_add(pair=n_texts == 2) + 1
-    positions = getattr(getattr(model, "config", None), "max_position_embeddings", max_length)
+    positions = positions_of(model) or max_length
     if not fewest <= max_length <= positions:
         raise ValueError(
             f"max_length must be at least {fewest}, for the tokens that the tokenizer adds and one more, and at most "

@@ -23,7 +23,7 @@ from tabkd.neural.estimator import eager, inside, unfrozen
 from tabkd.neural.loading import read_model, read_tokenizer
 from tabkd.neural.outputs import Outputs
 from tabkd.neural.pretraining_terms import MLM, NSP
-from tabkd.neural.reading import TextReader
+from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.recipes import pretraining_stages
 from tabkd.neural.stages import Stage
 from tabkd.neural.teachers import module_of
@@ -184,7 +184,7 @@ class MaskedLanguageModel(Trainable):
 
     def _reader(self, model: Any) -> TextReader:
         tokenizer = read_tokenizer(self.tokenizer, self.model)
-        return TextReader(tokenizer, self.max_length, None, getattr(model.config, "max_position_embeddings", None))
+        return TextReader(tokenizer, self.max_length, None, positions_of(model))
 
     def _check_teacher(self, teacher: Any, stages: Sequence[Stage], tokenizer: Any) -> None:
         if teacher is None:

@@ -10,7 +10,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["ArrayReader", "TextReader"]
+__all__ = ["ArrayReader", "TextReader", "positions_of"]
+
+
+def positions_of(model: Any) -> int | None:
+    """Number of tokens that a model has positions for, None where it does not say."""
+    positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    # RoBERTa and its kin count from behind the padding token.
+    padding = getattr(getattr(getattr(model, "base_model", None), "embeddings", None), "padding_idx", None)
+    return positions if positions is None or padding is None else positions - padding - 1
 
 
 class TextReader:

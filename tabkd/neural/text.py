@@ -17,7 +17,7 @@ from tabkd.neural.embedder import Untyped
 from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
 from tabkd.neural.loading import found, read_tokenizer, without_advice
-from tabkd.neural.reading import TextReader
+from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
 __all__ = ["TransformerClassifier", "TransformerRegressor"]
@@ -72,8 +72,8 @@ class _Transformer(NeuralEstimator):
         self.verbose = verbose
 
     def _reader(self, model: Any) -> TextReader:
-        positions = getattr(model.config, "max_position_embeddings", None)
-        return TextReader(read_tokenizer(self.tokenizer, self.model), self.max_length, self.text_columns, positions)
+        tokenizer = read_tokenizer(self.tokenizer, self.model)
+        return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model))
 
     def _built(self, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
