@@ -46,6 +46,7 @@ from tabkd.targets import apply_link
 QUESTION = "table_students"
 TABLES = ("adult", "bank_marketing", "higgs_small", "online_shoppers", "telco_churn", "california_housing")
 WIDTH = 32
+SEEDS = 2
 
 
 def split(name: str, n_rows: int, seed: int) -> tuple[Any, Any, np.ndarray, np.ndarray, list[str]]:
@@ -146,7 +147,7 @@ def inside_of(name: str, n_rows: int, seed: int) -> list[dict[str, Any]]:
 
 
 def over_tables(of: Callable[..., list[dict[str, Any]]], quick: bool) -> list[dict[str, Any]]:
-    tables, seeds = (TABLES[:1], 1) if quick else (TABLES, 3)
+    tables, seeds = (TABLES[:1], 1) if quick else (TABLES, SEEDS)
     n_rows = 1000 if quick else 3000
     return averaged([row for name in tables for seed in range(seeds) for row in of(name, n_rows, seed)])
 
