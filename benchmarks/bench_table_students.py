@@ -3,16 +3,17 @@
 students: a perceptron of 32 on the deployable columns, 3,000 rows: scikit-learn's, on labels and on log-odds, and ours,
     on labels and on soft targets; CPU seconds of a fit on one thread, ROC AUC (R2 on california_housing), log-loss.
 inside: the same student taught by networks on all columns, by their answers alone, and with their hidden states.
+munge: soft targets on the real rows alone, and on synthetic ones as well.
 loop: CPU milliseconds of a training step in the loop for tables, and by Trainer.
 
-Run: python benchmarks/bench_table_students.py [--quick] [--parts students,inside,loop]
+Run: python benchmarks/bench_table_students.py [--quick] [--parts students,inside,munge,loop]
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from tabkd import DistilledEstimator
 from tabkd.columns import ColumnEncoder, as_table
 from tabkd.neural import (
     Distances,
@@ -45,6 +47,7 @@ from tabkd.targets import apply_link
 
 QUESTION = "table_students"
 TABLES = ("adult", "bank_marketing", "higgs_small", "online_shoppers", "telco_churn", "california_housing")
+FEW_TABLES = ("adult", "higgs_small", "telco_churn")
 WIDTH = 32
 
 
@@ -145,8 +148,30 @@ def inside_of(name: str, n_rows: int, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def over_tables(of: Callable[..., list[dict[str, Any]]], quick: bool) -> list[dict[str, Any]]:
-    tables, seeds = (TABLES[:1], 1) if quick else (TABLES, 3)
+def munge_of(name: str, n_rows: int, seed: int) -> list[dict[str, Any]]:
+    X, X_test, y, y_test, deploy = split(name, n_rows, seed)
+    rows = []
+    for called, transfer in (("real rows", None), ("MUNGE rows as well", "munge")):
+        teacher = LGBMClassifier(n_estimators=150, learning_rate=0.05, verbose=-1, n_jobs=1)
+        student = TabularMLPClassifier(width=WIDTH, device="cpu")
+        model = DistilledEstimator(
+            teacher,
+            student,
+            student_features=deploy,
+            cross_fit="folds",
+            alpha=0.5,
+            transfer=transfer,
+            random_state=seed,
+        )
+        _, seconds = timed(model.fit, X, y)
+        rows.append({"table": name, "student": called, "seconds": seconds, **scored(y_test, answers(model, X_test))})
+    return rows
+
+
+def over_tables(
+    of: Callable[..., list[dict[str, Any]]], tables: Sequence[str], seeds: int, quick: bool
+) -> list[dict[str, Any]]:
+    tables, seeds = (tables[:1], 1) if quick else (tables, seeds)
     n_rows = 1000 if quick else 3000
     return averaged([row for name in tables for seed in range(seeds) for row in of(name, n_rows, seed)])
 
@@ -180,7 +205,12 @@ class Logits(Perceptron):
         return super().forward(features).logits
 
 
-PARTS = {"students": partial(over_tables, students_of), "inside": partial(over_tables, inside_of), "loop": part_loop}
+PARTS = {
+    "students": partial(over_tables, students_of, TABLES, 2),
+    "inside": partial(over_tables, inside_of, FEW_TABLES, 1),
+    "munge": partial(over_tables, munge_of, FEW_TABLES, 1),
+    "loop": part_loop,
+}
 
 if __name__ == "__main__":
     given = arguments(__doc__)

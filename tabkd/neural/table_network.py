@@ -135,6 +135,9 @@ class TableNetwork(BaseEstimator):
             self.feature_names_in_ = X.columns.to_numpy(dtype=object)
         self.reader_ = TableReader.fit(X, column_positions(X, self.columns, "columns"), onehot=self._onehot)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        alone = self._unlabelled(y)
+        if taught and alone.any() and alpha < 1:  # the whole loss of such rows is what the teacher says
+            weight = np.where(alone, 1 / (1 - alpha), 1.0) * (1.0 if weight is None else weight)
         known = (self.reader_.transform(X), self._targets(y), log_soft, weight, np.arange(len(y)))
         rows = Rows(*(None if values is None else _tensor(values) for values in known)).to(device)  # type: ignore[arg-type]
         rows, watched = self._watched(rows, y, seed)

@@ -180,18 +180,15 @@ class _Rates:
 def _epoch(distiller: Distiller, rows: Rows, rates: _Rates, generator: torch.Generator) -> None:
     order = torch.randperm(len(rows), generator=generator).to(rows.features.device)
     batches = order.tensor_split(rates.n_batches)
-    counts = rows.counts()
-    # Means are over the rows of a batch: without shares, a row would count for more in a batch of light ones.
-    means = [float(count.mean()) for count in counts]
-    uneven = [name for name, count in zip(("rows", "labels"), counts, strict=True) if count.min() != count.max()]
+    counts = dict(zip(("rows", "labels"), rows.counts(), strict=True))
+    mean = float(counts["rows"].mean())
+    uneven = [name for name, count in counts.items() if count.min() != count.max()]
     for batch in batches:
         some = rows.take(batch)
         given: Any = {"features": some.features, "numbers": some.numbers} if distiller.looks_inside else some.features
-        shares = {
-            name: float(count[batch].mean()) / mean
-            for name, count, mean in zip(("rows", "labels"), counts, means, strict=True)
-            if name in uneven
-        }
+        # Terms are means over what a batch has: without shares, a row would count for more in a batch of light ones,
+        # and a label for more where few rows have any.
+        shares = {name: float(counts[name][batch].mean()) / mean for name in uneven}
         distiller(given, some.labels, some.log_soft, some.weight, shares)["loss"].backward()
         rates.step()
 
