@@ -137,7 +137,7 @@ class Block(nn.Module):
         self.before_attention = nn.Identity() if first else nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.before_gate = nn.LayerNorm(width)
-        self.open, self.gate, self.close = nn.Linear(width, inner), nn.Linear(width, inner), nn.Linear(inner, width)
+        self.widen, self.gate, self.narrow = nn.Linear(width, inner), nn.Linear(width, inner), nn.Linear(inner, width)
 
     def forward(self, tokens: Tensor, n_kept: int) -> Tensor:
         """Tokens of shape (batch, n_kept, width): the first of those given."""
@@ -149,4 +149,4 @@ class Block(nn.Module):
         found = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout * self.training)
         kept = kept + F.dropout(self.out(found.transpose(1, 2).flatten(2)), self.dropout, self.training)
         read = self.before_gate(kept)
-        return kept + F.dropout(self.close(self.open(read) * F.relu(self.gate(read))), self.dropout, self.training)
+        return kept + F.dropout(self.narrow(self.widen(read) * F.relu(self.gate(read))), self.dropout, self.training)

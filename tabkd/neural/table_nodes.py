@@ -156,5 +156,5 @@ def _add_block(nodes: _Nodes, tokens: str, block: Block, n_kept: int) -> str:
     found = nodes.add("Reshape", nodes.add("Transpose", found, perm=[0, 2, 1, 3]), nodes.constant([0, -1, width]))
     kept = nodes.add("Add", kept, nodes.linear(found, block.out))
     read = nodes.norm(kept, block.before_gate)
-    gated = nodes.add("Mul", nodes.linear(read, block.open), nodes.add("Relu", nodes.linear(read, block.gate)))
-    return nodes.add("Add", kept, nodes.linear(gated, block.close))
+    gated = nodes.add("Mul", nodes.linear(read, block.widen), nodes.add("Relu", nodes.linear(read, block.gate)))
+    return nodes.add("Add", kept, nodes.linear(gated, block.narrow))
