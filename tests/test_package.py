@@ -57,7 +57,7 @@ LAYERS = [
         *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths"),
     },
     {"tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"},
-    {"tabkd.neural.loading", "tabkd.neural.vector_terms", "tabkd.neural.squad"},
+    {"tabkd.neural.loading", "tabkd.neural.pairs", "tabkd.neural.vector_terms", "tabkd.neural.squad"},
     {"tabkd.neural.parity"},
     {"tabkd.neural.quantize"},
     {"tabkd.neural.onnx"},
