@@ -61,7 +61,7 @@ LAYERS = [
         *("tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"),
         *("tabkd.neural.corpus", "tabkd.neural.loading", "tabkd.neural.squad"),
     },
-    {"tabkd.neural.vocabulary", "tabkd.neural.vector_terms"},
+    {"tabkd.neural.vocabulary", "tabkd.neural.vector_terms", "tabkd.neural.pairs"},
     {"tabkd.neural.parity"},
     {"tabkd.neural.quantize"},
     {"tabkd.neural.onnx"},

@@ -13,13 +13,14 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModel
 
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.embedder import POOLINGS, Compared, Embedder, Projected, Untyped, read_folder, write_folder
 from tabkd.neural.loading import read_model, read_tokenizer
-from tabkd.neural.reading import TextReader, positions_of
+from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
+from tabkd.neural.reading import positions_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.terms import HardLabels
 from tabkd.neural.trainable import Trainable
@@ -212,17 +213,17 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             train(student, stages, lesson, None, plan)
         return self._finished(embedder, reader)
 
-    def _finished(self, embedder: Embedder, reader: _OneText) -> Self:
+    def _finished(self, embedder: Embedder, reader: SingleReader) -> Self:
         self.model_, self.reader_ = embedder.eval().cpu(), reader
         self.n_outputs_ = embedder.width
         self.n_parameters_ = sum(parameter.numel() for parameter in embedder.parameters())
         return self
 
-    def _reader(self, embedder: Embedder, tokenizer: Any) -> _OneText:
-        return _OneText(tokenizer, self.max_length, None, positions_of(embedder.model))
+    def _reader(self, embedder: Embedder, tokenizer: Any) -> SingleReader:
+        return SingleReader(tokenizer, self.max_length, None, positions_of(embedder.model))
 
-    def _of_teacher(self, embedder: Embedder, reader: _OneText, rows: list[str], teacher: Any) -> _Course:
-        _check_texts(rows)
+    def _of_teacher(self, embedder: Embedder, reader: SingleReader, rows: list[str], teacher: Any) -> _Course:
+        check_texts(rows)
         terms: list[Term] = [Vectors()] if self.objective is None else list(self.objective)
         inside = [type(term).__name__ for term in terms if term.needs != {"logits"}]
         if inside:
@@ -240,7 +241,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return student, terms, Lesson(encoded, log_soft=vectors.astype(np.float32)), reader.collated
 
-    def _vectors_of(self, teacher: Any, rows: list[str], lesson: Lesson, reader: _OneText) -> np.ndarray:
+    def _vectors_of(self, teacher: Any, rows: list[str], lesson: Lesson, reader: SingleReader) -> np.ndarray:
         for method in ("encode", "transform"):
             if hasattr(teacher, method):
                 return np.asarray(getattr(teacher, method)(rows))
@@ -276,8 +277,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         self.components_ = PCA(ours, random_state=0).fit(vectors).components_
         return embedder, vectors @ self.components_.T
 
-    def _of_pairs(self, embedder: Embedder, reader: _OneText, rows: list[Any], y: Any) -> _Course:
-        _check_pairs(rows)
+    def _of_pairs(self, embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) -> _Course:
+        check_pairs(rows)
         y = column_or_1d(np.asarray(y))
         if y.dtype.kind != "f":
             classes, codes = np.unique(y, return_inverse=True)
@@ -308,7 +309,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         ndarray of shape (n_samples, n_outputs), float32
         """
         check_is_fitted(self, "model_")
-        _check_texts(self.reader_.rows(X))
+        check_texts(self.reader_.rows(X))
         return self._raw(X)
 
     def similarity(self, X: Any) -> np.ndarray:
@@ -324,7 +325,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         """
         check_is_fitted(self, "model_")
         rows = self.reader_.rows(X)
-        _check_pairs(rows)
+        check_pairs(rows)
         known = {text: i for i, text in enumerate(dict.fromkeys(text for row in rows for text in row))}
         vectors = self._raw(list(known)).astype(np.float64)
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -393,27 +394,6 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
 
 #: What is trained, on which terms, on which rows, and how they become a batch.
 _Course = tuple[nn.Module, list[Any], Lesson, Any]
-
-
-class _OneText(TextReader):
-    """Texts by themselves: those of a pair become two rows of tokens."""
-
-    def collated_pairs(self, encoded: Sequence[tuple[dict[str, list[int]], ...]]) -> dict[str, Tensor]:
-        """One batch, of shape (pairs, 2, length)."""
-        batch = self.collated([text for pair in encoded for text in pair])
-        return {name: values.unflatten(0, (-1, 2)) for name, values in batch.items()}
-
-
-def _check_texts(rows: list[Any]) -> None:
-    for number, row in enumerate(rows):
-        if not isinstance(row, str):
-            raise ValueError(f"Row {number} holds {len(row)} texts; vectors are made of texts one by one. Give a list.")
-
-
-def _check_pairs(rows: list[Any]) -> None:
-    for number, row in enumerate(rows):
-        if not isinstance(row, tuple) or len(row) != 2:
-            raise ValueError(f"Row {number} holds one text where a pair should be. Give each row two texts.")
 
 
 def _unscored(found: np.ndarray, labels: np.ndarray) -> dict[str, float]:
