@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import Tags, check_random_state, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from tabkd._compat import BaseComposition, clone_estimator, is_regressor
 from tabkd.averages import FittedAverage
 from tabkd.crossfit import Folds, make_folds
+from tabkd.deployed import Deployed
 from tabkd.estimator import DistilledEstimator
 from tabkd.recipe import Recipe
-from tabkd.rows import Rows, begin_fit, named_like_fit, read_rows, read_seed
-from tabkd.scoring import Honest, Judge, check_threshold, score_of
+from tabkd.rows import Rows, begin_fit, read_rows, read_seed
+from tabkd.scoring import Honest, Judge, check_threshold
 from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_weights, mean_of
 from tabkd.settings import cross_fit_of
 
 __all__ = ["BlendedEstimator"]
 
 
-def _is_classifier(self: BlendedEstimator) -> bool:
-    return get_tags(self).estimator_type == "classifier"
-
-
-class BlendedEstimator(BaseComposition):
+class BlendedEstimator(Deployed, BaseComposition):
     """Average distilled students, with weights that were found on their honest predictions.
 
     Every member is fitted on the same folds, so that the predictions of its students for rows they never saw line up.
@@ -260,77 +253,6 @@ class BlendedEstimator(BaseComposition):
         if not isinstance(self.n_seeds, Integral) or self.n_seeds < 1:
             raise ValueError(f"n_seeds must be a whole number of at least 1, got {self.n_seeds!r}. Try 5.")
         _check_weights(self.weights, [name for name, _ in self.estimators])
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values.
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-            The columns ``student_features_``, or the full table; by name, extra columns and order do not matter.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        check_is_fitted(self)
-        return self.student_.predict(named_like_fit(self, X))
-
-    @available_if(_is_classifier)
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict probabilities.
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-            The columns ``student_features_``, or the full table.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In [0, 1]; rows sum to 1.
-        """
-        check_is_fitted(self)
-        return self.student_.predict_proba(named_like_fit(self, X))
-
-    def to_onnx(self, path: Any, **options: Any) -> Path:
-        """Write the blend as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
-
-        Parameters
-        ----------
-        path : str or Path
-        **options
-            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
-
-        Returns
-        -------
-        Path
-
-        Raises
-        ------
-        ValueError
-            If a student has a part that cannot be exported exactly, or the answers differ.
-        """
-        check_is_fitted(self)
-        return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score by ``scoring`` if it is set, else by accuracy or R².
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        return score_of(self, X, y, sample_weight)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "student_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

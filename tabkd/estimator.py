@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import warnings
-from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
+from tabkd.deployed import Deployed
 from tabkd.holdout import HoldoutRecipe
 from tabkd.models import FittedModel
 from tabkd.recipe import Recipe, Shipping
-from tabkd.rows import begin_fit, named_like_fit, read_rows
-from tabkd.scoring import score_of
+from tabkd.rows import begin_fit, read_rows
 from tabkd.settings import cross_fit_of, leader
 
 __all__ = ["DistilledEstimator"]
 
 
-def _is_classifier(self: DistilledEstimator) -> bool:
-    return not is_regressor(leader(self.teacher))
-
-
-class DistilledEstimator(BaseEstimator):
+class DistilledEstimator(Deployed, BaseEstimator):
     """Train a teacher on every column, and a student on those that will exist at prediction time.
 
     The teacher labels rows that it never saw (soft targets); the student learns from them, blended with the true
@@ -292,86 +283,6 @@ class DistilledEstimator(BaseEstimator):
                 'alpha="auto" keeps the better one.',
                 stacklevel=4,
             )
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values.
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-            The student's columns, or the full table; by name, extra columns and order do not matter.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        check_is_fitted(self, "student_")
-        return self.student_.predict(named_like_fit(self, X))
-
-    @available_if(_is_classifier)
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict probabilities.
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-            The student's columns, or the full table.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In [0, 1]; rows sum to 1.
-        """
-        check_is_fitted(self, "student_")
-        return self.student_.predict_proba(named_like_fit(self, X))
-
-    def to_onnx(self, path: Any, **options: Any) -> Path:
-        """Write the student as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
-
-        Parameters
-        ----------
-        path : str or Path
-        **options
-            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
-
-        Returns
-        -------
-        Path
-
-        Raises
-        ------
-        ValueError
-            If the student has a part that cannot be exported exactly, or the answers differ.
-        """
-        check_is_fitted(self, "student_")
-        (member, *more) = self.student_.members
-        exports_itself = getattr(member.adapter.estimator, "to_onnx", None)
-        if exports_itself is None:
-            return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
-        if more or self.threshold_ is not None:
-            raise ValueError(
-                f"{type(member.adapter.estimator).__name__} is exported alone, without a threshold. Use "
-                "ensemble=False and threshold=None."
-            )
-        return exports_itself(path, **options)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score by ``scoring`` if it is set, else by accuracy or R².
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        return score_of(self, X, y, sample_weight)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "student_")
 
     def __sklearn_clone__(self) -> Self:
         params = self.get_params(deep=False)

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import BaseComposition, clone_estimator, is_regressor, last_step
+from tabkd.deployed import Deployed
 from tabkd.families import reads_texts
 from tabkd.peers import HoldoutPeers, PeerRecipe
-from tabkd.rows import begin_fit, named_like_fit, read_rows
-from tabkd.scoring import score_of
+from tabkd.rows import begin_fit, read_rows
 
 __all__ = ["MutualDistilledEstimator"]
 
 
-def _is_classifier(self: MutualDistilledEstimator) -> bool:
-    return get_tags(self).estimator_type == "classifier"
-
-
-class MutualDistilledEstimator(BaseComposition):
+class MutualDistilledEstimator(Deployed, BaseComposition):
     """Peers that teach each other: models of several families, or of several sets of columns, without a teacher.
 
     In round 0 every peer learns from the labels. In each later round it learns from the labels and from the mean of
@@ -295,81 +286,15 @@ class MutualDistilledEstimator(BaseComposition):
                     "learn from. Use a classifier that has, or a regressor in a regression."
                 )
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict labels or values.
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-            The columns ``student_features_``, or the full table; by name, extra columns and order do not matter.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        check_is_fitted(self)
-        return self.student_.predict(named_like_fit(self, X))
-
-    @available_if(_is_classifier)
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict probabilities.
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-            The columns ``student_features_``, or the full table.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In [0, 1]; rows sum to 1.
-        """
-        check_is_fitted(self)
-        return self.student_.predict_proba(named_like_fit(self, X))
-
-    def to_onnx(self, path: Any, **options: Any) -> Path:
-        """Write what is deployed as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
-
-        Parameters
-        ----------
-        path : str or Path
-        **options
-            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
-
-        Returns
-        -------
-        Path
-        """
-        check_is_fitted(self)
+    def _check_file(self) -> None:
         by_themselves = [name for name, peer in self._named_peers if hasattr(last_step(peer), "to_onnx")]
         if self.deploy is None and by_themselves:
             raise ValueError(
                 f"Peers {by_themselves} write files of their own, which cannot be averaged in one. Use "
                 f"deploy={by_themselves[0]!r} for one of them alone."
             )
-        if self.deploy not in by_themselves:
-            return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
-        if self.threshold_ is not None:
+        if self.deploy in by_themselves and self.threshold_ is not None:
             raise ValueError(f"Peer {self.deploy!r} is exported without a threshold. Use threshold=None.")
-        return self.student_.members[0].adapter.estimator.to_onnx(path, **options)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score by ``scoring`` if it is set, else by accuracy or R².
-
-        Parameters
-        ----------
-        X : table of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        return score_of(self, X, y, sample_weight)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "student_")
 
     def __sklearn_clone__(self) -> Self:
         params = {

@@ -1,0 +1,107 @@
+"""What every estimator answers with once it is fitted: the model that it deploys."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from tabkd._compat import is_regressor
+from tabkd.rows import named_like_fit
+from tabkd.scoring import score_of
+
+__all__ = ["Deployed"]
+
+
+class Deployed:
+    """Answers with ``student_``, a fitted model that reads the columns ``student_features_``."""
+
+    student_: Any
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels or values.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+            The columns ``student_features_``, or the full table; by name, extra columns and order do not matter.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        check_is_fitted(self)
+        return self.student_.predict(named_like_fit(self, X))
+
+    @available_if(lambda self: not is_regressor(self))
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+            The columns ``student_features_``, or the full table.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In [0, 1]; rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self.student_.predict_proba(named_like_fit(self, X))
+
+    def to_onnx(self, path: Any, **options: Any) -> Path:
+        """Write what is deployed as one ONNX file that answers exactly as :meth:`predict` does, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+        **options
+            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            If it has a part that cannot be exported exactly, or the answers differ.
+        """
+        check_is_fitted(self)
+        self._check_file()
+        member = getattr(self.student_, "members", [None])[0]
+        exports_itself = getattr(getattr(getattr(member, "adapter", None), "estimator", None), "to_onnx", None)
+        if exports_itself is None:
+            return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
+        if len(self.student_.members) > 1 or self.student_.threshold is not None:
+            raise ValueError(
+                f"{type(member.adapter.estimator).__name__} is exported alone, without a threshold. Use "
+                "ensemble=False and threshold=None."
+            )
+        return exports_itself(path, **options)
+
+    def _check_file(self) -> None:
+        """Raise where what is deployed makes no single file."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score by ``scoring`` if it is set, else by accuracy or R².
+
+        Parameters
+        ----------
+        X : table of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        return score_of(self, X, y, sample_weight)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "student_")
