@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,6 +47,7 @@ class Settings:
     n_jobs: int | None = None
     transfer: str | None = None
     generations: int = 1
+    impute: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def fit(
     transfer: cli_options.Transfer = None,
     unlabeled: cli_options.Unlabeled = None,
     generations: cli_options.Generations = 1,
+    impute: cli_options.Impute = None,
     ensemble: cli_options.Ensemble = False,
     folds: cli_options.Folds = 5,
     seed: cli_options.Seed = 0,
@@ -96,8 +98,9 @@ def fit(
         from tabkd.results import prepare_folder
 
         settings = Settings(
-            "fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs, transfer, generations
-        )
+            "fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs, transfer, generations,
+            impute,
+        )  # fmt: skip
         tables = read_tables(
             train,
             test,
@@ -278,6 +281,7 @@ def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
         alpha=settings.alpha,
         transfer=settings.transfer,
         generations=settings.generations,
+        impute=_read_impute(settings.impute, features.columns),
         ensemble=settings.ensemble,
         threshold=metric.name if tunes else None,
         scoring=metric.scoring,
@@ -285,6 +289,12 @@ def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
         random_state=settings.seed,
         verbose=1,
     )
+
+
+def _read_impute(text: str | None, known: Iterable[str]) -> Any:
+    if text is None or text == "all":
+        return text
+    return int(text) if text.isdecimal() else listed([text], set(known))
 
 
 def _submission(model: Any, tables: Tables, of_labels: bool) -> pd.DataFrame:

@@ -34,6 +34,10 @@ Transfer = Annotated[
 ]
 Unlabeled = Annotated[Path | None, typer.Option(help="Table of rows without labels, for the teacher to label.")]
 Generations = Annotated[int, typer.Option(min=1, help="Students that teach each other in turn, at most so many.")]
+Impute = Annotated[
+    str | None,
+    typer.Option(help="Privileged columns that the student predicts and reads: all, a,b,c, or the number of the best."),
+]
 Ensemble = Annotated[
     bool, typer.Option("--ensemble/--single", help="Keep the mean of the fold students, or fit one to all rows.")
 ]

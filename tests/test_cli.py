@@ -279,6 +279,18 @@ def test_the_teacher_labels_a_table_without_labels(folder: Folder) -> None:
     assert (settings["transfer"], settings["generations"]) == ("munge", 2)
 
 
+@pytest.mark.parametrize(("asked", "n_predicted"), [("all", 17), ("2", 2), ("mean perimeter,area error", 2)])
+def test_privileged_columns_are_imputed(folder: Folder, asked: str, n_predicted: int) -> None:
+    folder.fit("--impute", asked)
+    (imputer,) = joblib.load(folder.path / "out" / "model.joblib").student_.members[0].steps
+    assert len(imputer.names) == n_predicted
+
+
+def test_a_column_that_is_not_privileged_is_not_imputed(folder: Folder) -> None:
+    message = refused(*folder.args("--test", folder.path / "test.csv", "--impute", "mean radius"))
+    assert "impute names ['mean radius']" in message
+
+
 def test_rows_that_lack_the_teachers_columns_are_refused_by_name(folder: Folder) -> None:
     folder.write("more.csv", folder.test)
     message = refused(*folder.args("--test", folder.path / "test.csv", "--unlabeled", folder.path / "more.csv"))
