@@ -74,13 +74,13 @@ class Deployed:
         """
         check_is_fitted(self)
         self._check_file()
-        member = getattr(self.student_, "members", [None])[0]
-        exports_itself = getattr(getattr(getattr(member, "adapter", None), "estimator", None), "to_onnx", None)
+        models = [member.adapter.estimator for member in getattr(self.student_, "members", ())]  # an average has none
+        exports_itself = getattr(models[0], "to_onnx", None) if models else None
         if exports_itself is None:
             return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
-        if len(self.student_.members) > 1 or self.student_.threshold is not None:
+        if len(models) > 1 or self.student_.threshold is not None:
             raise ValueError(
-                f"{type(member.adapter.estimator).__name__} is exported alone, without a threshold. Use "
+                f"{type(models[0]).__name__} is exported alone, without a threshold. Use "
                 "ensemble=False and threshold=None."
             )
         return exports_itself(path, **options)

@@ -176,7 +176,7 @@ class Recipe:
         if pairs or (self.scored and later):
             check_classes_outside_pairs(self.outer, self.rows.targets)
         n_splits, ensemble = len(self.outer.splits), self.settings.ensemble
-        n_pairs = len(list(self.outer.pairs()))
+        n_pairs = len(list(self.outer.pairs())) if self.scored else 0
         n_teachers = (n_pairs if pairs else n_splits) * len(self.teachers)
         n_scored = n_splits * len(self.controls | self.distilled) if self.scored else n_splits * ensemble
         n_shipped = 0 if ensemble else 1 + self.scored
@@ -284,6 +284,8 @@ class Recipe:
     def later_generations(self, fits: dict[Any, StudentFit], teaching: Teaching) -> None:
         """Let each generation of students teach the next, while the honest score improves; adds to ``fits``."""
         self.taught = {name: (1, teaching) for name in self.distilled}
+        if self.settings.generations == 1:
+            return
         first, best = dict(self.distilled), max(self._score(fits[name]) for name in self.distilled)
         names = {name: name for name in first}  # of the generation that teaches
         for generation in range(2, self.settings.generations + 1):

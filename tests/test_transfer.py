@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+import tabkd.boosters
 from tabkd import DistillationSearchCV, DistilledEstimator, Munge, evaluate_distillation
 from tabkd.learners import ExtraRows, Learner, fit_members
 from tabkd.recipe import Recipe
@@ -85,18 +86,18 @@ def test_steps_of_a_pipeline_are_fitted_to_labelled_rows_alone(data) -> None:
 
 def test_early_stopping_watches_labelled_rows_alone(data) -> None:
     X, y, more, _ = data
-    watched = []
+    seen = []
+    plain = tabkd.boosters.fit_stopping_early
 
-    class Watched(LGBMClassifier):
-        def fit(self, X, y, **params):
-            watched.extend(len(rows) for rows, _ in params.get("eval_set", ()))
-            return super().fit(X, y, **params)
+    def fit(estimator, X, y, weight, watched):
+        seen.append((len(X), len(watched[0])))
+        return plain(estimator, X, y, weight, watched)
 
-    student = Watched(**FAST, early_stopping_rounds=3)
-    targets = targets_of(y)
-    learner = Learner(student, loss="squared_error", alpha=0.5, transfers=True, seed=0)
-    fit_members([learner], X, targets, None, extra=ExtraRows(more, one_hot(np.zeros(300, int), 2)))
-    assert watched in ([], [60])
+    learner = Learner(LGBMClassifier(**FAST, early_stopping_rounds=3), loss="cross_entropy", transfers=True, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tabkd.boosters, "fit_stopping_early", fit)
+        fit_members([learner], X, targets_of(y), None, extra=ExtraRows(more, one_hot(np.zeros(300, int), 2)))
+    assert seen == [(540 + 300, 60)]
 
 
 class Listener(ClassifierMixin, BaseEstimator):
@@ -307,6 +308,7 @@ def test_searched_like_any_parameter(data) -> None:
     search.fit(X[:300], y[:300])
     tried = {(trial["transfer"], trial["generations"]) for trial in search.cv_results_["params"] if trial}
     assert len(tried) > 1
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
 
 
 def test_cross_validation_hands_over_rows_that_are_not_as_many_as_those_of_the_table(data) -> None:
