@@ -293,8 +293,6 @@ class MutualDistilledEstimator(Deployed, BaseComposition):
                 f"Peers {by_themselves} write files of their own, which cannot be averaged in one. Use "
                 f"deploy={by_themselves[0]!r} for one of them alone."
             )
-        if self.deploy in by_themselves and self.threshold_ is not None:
-            raise ValueError(f"Peer {self.deploy!r} is exported without a threshold. Use threshold=None.")
 
     def __sklearn_clone__(self) -> Self:
         params = {

@@ -101,11 +101,11 @@ def check_settings(settings: Any, targets: Targets, *, given: bool) -> None:
 
 
 def _check_teachers(teachers: list[Any], *, regression: bool, given: bool) -> None:
-    kinds = {type(one).__name__: is_regressor(one) for one in teachers}
-    if len(set(kinds.values())) > 1:
+    numbers = [type(last_step(one)).__name__ for one in teachers if is_regressor(one)]
+    classes = [type(last_step(one)).__name__ for one in teachers if not is_regressor(one)]
+    if numbers and classes:
         raise ValueError(
-            f"The teachers are of mixed kinds: {[name for name in kinds if kinds[name]]} predict numbers, "
-            f"{[name for name in kinds if not kinds[name]]} classes. Give teachers of one kind."
+            f"The teachers are of mixed kinds: {numbers} predict numbers, {classes} classes. Give teachers of one kind."
         )
     if len({isinstance(one, FrozenEstimator) for one in teachers}) > 1:
         raise ValueError("Some teachers are FrozenEstimator, others are to be fitted. Freeze all of them, or none.")

@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd import DistilledEstimator
@@ -191,6 +192,7 @@ def test_an_estimator_with_several_teachers_is_pickled(data) -> None:
     ("teachers", "message"),
     [
         ([LogisticRegression(), LGBMRegressor()], r"mixed kinds: \['LGBMRegressor'\] predict numbers"),
+        ([make_pipeline(LogisticRegression()), make_pipeline(Ridge())], r"mixed kinds: \['Ridge'\] predict numbers"),
         ([LogisticRegression(), FrozenEstimator(LogisticRegression())], "Freeze all of them"),
         ([], r"teacher=\[\] names no teacher"),
     ],
