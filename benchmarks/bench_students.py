@@ -33,9 +33,11 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tabkd.columns import ColumnEncoder, as_table
+from tabkd.columns import ColumnEncoder
+from tabkd.frames import as_table
+from tabkd.links import invert_link, normalize
 from tabkd.students import adapt
-from tabkd.targets import Targets, invert_link, normalize, one_hot
+from tabkd.targets import Targets, one_hot
 
 QUESTION = "students"
 

@@ -32,7 +32,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tabkd import DistilledEstimator
-from tabkd.columns import ColumnEncoder, as_table
+from tabkd.columns import ColumnEncoder
+from tabkd.frames import as_table
+from tabkd.links import apply_link
 from tabkd.neural import (
     Distances,
     FTTransformerClassifier,
@@ -43,7 +45,6 @@ from tabkd.neural import (
     TabularMLPRegressor,
 )
 from tabkd.neural.table_models import Perceptron
-from tabkd.targets import apply_link
 
 QUESTION = "table_students"
 TABLES = ("adult", "bank_marketing", "higgs_small", "online_shoppers", "telco_churn", "california_housing")

@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
 
-from tabkd.columns import ColumnEncoder, as_table, has_names
+from tabkd.columns import ColumnEncoder
+from tabkd.frames import as_table, has_names
 from tabkd.learners import Member
 from tabkd.models import FittedModel, labels_of
 from tabkd.selection import blended

@@ -8,17 +8,9 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from tabkd.adapter import Adapter, Validation
-from tabkd.families import (
-    booster_twin,
-    decision_values,
-    family,
-    fit_stopping_early,
-    named,
-    native_learning_rate,
-    pop_class_weight,
-    watching,
-)
+from tabkd.families import decision_values, family, fit_stopping_early, named, pop_class_weight, watching
 from tabkd.targets import Targets
+from tabkd.twins import booster_twin, native_learning_rate
 
 __all__ = ["BoosterCrossEntropy", "BoosterSoftmax", "SoftmaxObjective"]
 

@@ -14,9 +14,9 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor
-from tabkd.columns import column_positions
 from tabkd.elimination import Budget, ColumnSet, Elimination
 from tabkd.estimator import DistilledEstimator
+from tabkd.frames import column_positions
 from tabkd.recipe import Recipe
 from tabkd.rows import read_rows
 from tabkd.scoring import Judge

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.columns import as_table
 from tabkd.competition import MIN_ROWS, Target, identifier, read_target
 from tabkd.drift import Apart, Drift, find_drift, moves, quantiles
 from tabkd.files import InputError, near
+from tabkd.frames import as_table
 from tabkd.heldout import N_FOLDS, HeldOut
 from tabkd.leaks import find_leaks
 from tabkd.paired import PairedColumn, kind_of, pair

@@ -26,8 +26,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils.parallel import Parallel, delayed
 
-from tabkd.columns import rows_of
 from tabkd.families import family
+from tabkd.frames import rows_of
 from tabkd.learners import ExtraRows, Learner, Member, fit_members, frozen_member
 from tabkd.targets import Targets
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.columns import rows_of
 from tabkd.crossfit import StudentFit, cross_fit_students
 from tabkd.families import kept_categories
+from tabkd.frames import rows_of
 from tabkd.learners import Learner
 from tabkd.recipe import Recipe
 from tabkd.rows import check_classes_outside_pairs

@@ -13,8 +13,8 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
 from tabkd._compat import is_regressor
-from tabkd.columns import rows_of
 from tabkd.crossfit import make_folds
+from tabkd.frames import rows_of
 from tabkd.rows import read_rows, read_seed
 
 __all__ = ["DistillationReport", "evaluate_distillation"]

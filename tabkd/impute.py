@@ -10,8 +10,9 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from tabkd._compat import is_regressor
-from tabkd.columns import ColumnEncoder, column_positions
+from tabkd.columns import ColumnEncoder
 from tabkd.families import family
+from tabkd.frames import column_positions
 
 __all__ = ["MAX_CATEGORIES", "MIN_SHARE", "Impute", "privileged_columns", "read_impute"]
 
@@ -110,7 +111,7 @@ def privileged_columns(X: Any, teacher_features: Any, student: ColumnEncoder) ->
     Parameters
     ----------
     X : DataFrame or ndarray of shape (n_samples, n_features)
-        A table from :func:`tabkd.columns.as_table`.
+        A table from :func:`tabkd.frames.as_table`.
     teacher_features : column specification or None
     student : ColumnEncoder
 

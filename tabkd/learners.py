@@ -26,12 +26,14 @@ from tabkd._compat import (
     takes_groups,
 )
 from tabkd.adapter import Adapter
-from tabkd.columns import ColumnEncoder, rows_of, stacked
+from tabkd.columns import ColumnEncoder
 from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
+from tabkd.frames import rows_of, stacked
 from tabkd.impute import Impute
 from tabkd.imputer import Imputer
+from tabkd.links import invert_link
 from tabkd.students import FitSoft, HardLabels, adapt
-from tabkd.targets import Targets, invert_link, sharpen
+from tabkd.targets import Targets, sharpen
 
 __all__ = ["ExtraRows", "Learner", "Member", "fit_members", "frozen_member"]
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from tabkd.columns import ColumnEncoder, as_table
+from tabkd.columns import ColumnEncoder
+from tabkd.frames import as_table
 from tabkd.learners import Member
 
 __all__ = ["FittedClassifier", "FittedModel", "FittedRegressor", "fitted_model", "labels_of"]

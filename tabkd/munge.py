@@ -24,7 +24,7 @@ from pandas.api import types
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
-from tabkd.columns import Table, as_table
+from tabkd.frames import Table, as_table
 
 __all__ = ["Munge"]
 

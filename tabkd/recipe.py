@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tabkd._compat import is_fitted_selector, is_regressor, last_step
-from tabkd.columns import ColumnEncoder, column_positions, rows_of
+from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import (
     Folds,
     Job,
@@ -25,7 +25,8 @@ from tabkd.crossfit import (
     make_folds,
 )
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
-from tabkd.families import classifier_of, encoding_for, text_columns
+from tabkd.families import encoding_for, text_columns
+from tabkd.frames import column_positions, rows_of
 from tabkd.generations import known_rows, told_by_folds, told_by_students
 from tabkd.impute import Impute, privileged_columns, read_impute
 from tabkd.learners import ExtraRows, Learner, Member
@@ -36,6 +37,7 @@ from tabkd.settings import check_settings, cross_fit_of, is_frozen, teachers_of
 from tabkd.targets import Targets, harden, trusted
 from tabkd.teaching import Teaching
 from tabkd.transfer import Labeller, TransferSet
+from tabkd.twins import classifier_of
 
 __all__ = ["ALPHAS", "Recipe", "Shipping"]
 

@@ -16,8 +16,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_regressor, last_step
-from tabkd.columns import column_positions
 from tabkd.families import BOOSTERS, family
+from tabkd.frames import column_positions
 from tabkd.rows import Rows, read_rows, read_seed
 from tabkd.settings import cross_fit_of, is_frozen
 from tabkd.spaces import Space, check_space, default_space, parameter_names

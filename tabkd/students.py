@@ -18,16 +18,15 @@ from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.families import (
     BOOSTERS,
     averages_trees,
-    booster_twin,
     decision_values,
     family,
     fit_stopping_early,
     named,
-    native_learning_rate,
     pop_class_weight,
-    regressor_of,
 )
-from tabkd.targets import Targets, align_classes, apply_link, invert_link, link_scores
+from tabkd.links import align_classes, apply_link, invert_link, link_scores
+from tabkd.targets import Targets
+from tabkd.twins import booster_twin, native_learning_rate, regressor_of
 
 __all__ = ["LOSSES", "FitSoft", "HardLabels", "Regressed", "WeightedRows", "adapt", "resolve_loss"]
 

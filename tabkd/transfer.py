@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.columns import ColumnEncoder, as_table, has_names, is_texts, rows_of, stacked
+from tabkd.columns import ColumnEncoder
+from tabkd.frames import as_table, has_names, is_texts, rows_of, stacked
 from tabkd.learners import ExtraRows, Member
 from tabkd.munge import Munge
 from tabkd.rows import Rows

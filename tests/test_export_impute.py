@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 import tabkd.export.imputed
-from tabkd.columns import ColumnEncoder, rows_of
+from tabkd.columns import ColumnEncoder
 from tabkd.export import ParityError, to_onnx
 from tabkd.export.from_lightgbm import read_lightgbm
 from tabkd.export.graph import Graph
@@ -32,6 +32,7 @@ from tabkd.export.inputs import Inputs
 from tabkd.export.tree_nodes import add_trees
 from tabkd.export.trees import Tree, Trees
 from tabkd.families import encoding_for, text_columns
+from tabkd.frames import rows_of
 from tabkd.impute import Impute
 from tabkd.learners import Learner, fit_members
 from tabkd.models import fitted_model

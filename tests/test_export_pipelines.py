@@ -47,7 +47,7 @@ from xgboost import XGBClassifier
 import tabkd.export.steps
 from tabkd import DistilledEstimator
 from tabkd._compat import clone_estimator
-from tabkd.columns import ColumnEncoder, as_table
+from tabkd.columns import ColumnEncoder
 from tabkd.export import ParityError, to_onnx
 from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.graph import Graph
@@ -55,6 +55,7 @@ from tabkd.export.inputs import Inputs
 from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import fitted_model_of
 from tabkd.export.table import Part
+from tabkd.frames import as_table
 from tabkd.learners import Member
 from tabkd.runtime import OnnxPredictor, _Column
 

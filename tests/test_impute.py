@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 
-from tabkd.columns import ColumnEncoder, as_table
+from tabkd.columns import ColumnEncoder
+from tabkd.frames import as_table
 from tabkd.impute import MAX_CATEGORIES, Impute, read_impute
 from tabkd.imputer import Imputer, _leaves, on_grid
 

@@ -16,11 +16,13 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRFClassifier, XGBRFRegressor
 
 from tabkd import DistilledEstimator
-from tabkd.families import booster_twin, limit_threads, pop_class_weight
+from tabkd.families import limit_threads, pop_class_weight
 from tabkd.learners import Learner, _carve, fit_members
+from tabkd.links import invert_link
 from tabkd.scoring import Judge
 from tabkd.students import HardLabels, adapt
-from tabkd.targets import Targets, invert_link, one_hot
+from tabkd.targets import Targets, one_hot
+from tabkd.twins import booster_twin
 
 QUIET = {"verbose": False, "allow_writing_files": False, "thread_count": 1}
 

@@ -34,8 +34,9 @@ from xgboost import XGBClassifier, XGBRegressor
 from tabkd import DistilledEstimator
 from tabkd._compat import clone_estimator
 from tabkd.learners import Learner, fit_members
+from tabkd.links import invert_link
 from tabkd.students import HardLabels, WeightedRows, adapt
-from tabkd.targets import Targets, invert_link, one_hot
+from tabkd.targets import Targets, one_hot
 
 
 def lgbm(cls=LGBMClassifier, **params):

@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from tabkd.targets import (
-    EPSILON,
-    align_classes,
-    apply_link,
-    blend,
-    invert_link,
-    link_scores,
-    normalize,
-    one_hot,
-    sharpen,
-    soften,
-)
+from tabkd.links import EPSILON, align_classes, apply_link, invert_link, link_scores, normalize
+from tabkd.targets import blend, one_hot, sharpen, soften
 
 LOGITS = np.random.default_rng(0).normal(scale=3, size=(50, 4))
 PROBA = softmax(LOGITS, axis=1)

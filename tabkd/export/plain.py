@@ -27,7 +27,7 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     ----------
     model : DistilledEstimator or the like, FittedModel, FittedAverage or estimator
     X : table or None
-        As :func:`tabkd.columns.as_table` gives it.
+        As :func:`tabkd.frames.as_table` gives it.
 
     Returns
     -------

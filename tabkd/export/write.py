@@ -17,7 +17,7 @@ import pandas as pd
 
 from tabkd._compat import take_rows
 from tabkd.averages import FittedAverage
-from tabkd.columns import ColumnEncoder, as_table
+from tabkd.columns import ColumnEncoder
 from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.graph import Graph
 from tabkd.export.head import add_outputs, add_predictions
@@ -30,6 +30,7 @@ from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
 from tabkd.files import replacing
+from tabkd.frames import as_table
 from tabkd.imputer import Imputer
 from tabkd.learners import Member
 from tabkd.models import FittedModel

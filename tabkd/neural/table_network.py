@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from tabkd._compat import check_sample_weight
-from tabkd.columns import as_table, column_positions, has_names
+from tabkd.frames import as_table, column_positions, has_names
 from tabkd.neural.base import Term
 from tabkd.neural.recipes import stages_of, two_terms
 from tabkd.neural.table_reader import TableReader

@@ -51,7 +51,7 @@ class TableReader:
         Parameters
         ----------
         X : DataFrame or ndarray of shape (n_samples, n_features)
-            As :func:`tabkd.columns.as_table` gives it.
+            As :func:`tabkd.frames.as_table` gives it.
         positions : sequence of int
             Of the columns to read.
         onehot : bool

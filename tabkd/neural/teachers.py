@@ -11,7 +11,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from tabkd.targets import align_classes
+from tabkd.links import align_classes
 
 __all__ = ["answered", "log_soft_targets", "module_of"]
 
