@@ -56,11 +56,14 @@ class Column:
     categories : tuple
         The known categories in sorted order: all strings, or all numbers. A column that CatBoost reads as text has
         its known texts here.
+    none : bool
+        Whether None was among its values: what reads the table by itself may tell it from NaN.
     """
 
     name: str | int
     kind: str
     categories: tuple[Any, ...] = ()
+    none: bool = False
 
     @classmethod
     def read(cls, name: str | int, values: pd.Series) -> Column:
@@ -111,9 +114,11 @@ class Column:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             try:
-                return cls.read(name, values)
+                column = cls.read(name, values)
             except (TypeError, ValueError):
                 return cls(name, "other")
+        held = values.dtype == object and any(value is None for value in values)
+        return replace(column, none=held)
 
     def with_texts(self, values: pd.Series) -> Column:
         """The column with its known texts as categories, also where they are texts of numbers."""

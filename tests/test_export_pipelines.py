@@ -243,6 +243,16 @@ def test_imputer_of_text_is_exact(table, strategy, gap):
     np.testing.assert_array_equal(by_file(step, given, given), by_python(step, given).astype(float))
 
 
+@pytest.mark.parametrize("gap", [None, np.nan], ids=str)
+@pytest.mark.parametrize("name", ["one-hot", "ordinal"])
+def test_gap_is_the_category_that_it_was_in_fit(table, name, gap):
+    given = table[["city"]].astype(object)
+    given["city"] = given["city"].where(given["city"].notna(), gap)
+    encoders = {"one-hot": OneHotEncoder(handle_unknown="ignore"), "ordinal": OrdinalEncoder()}
+    step = encoders[name].fit(given)
+    np.testing.assert_array_equal(by_file(step, given, given), by_python(step, given))
+
+
 # ---------------------------------------------------------------- whole pipelines
 
 

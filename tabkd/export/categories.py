@@ -61,8 +61,8 @@ def add_encoder(table: Table, step: Any, made: Any) -> list[Part]:
     list of Part
     """
     graph, hot, parts, places = table.graph, [], [], []
-    for i, column in enumerate(_columns(step, made.shape[1])):
-        (source,) = table.select([i])
+    sources = [source for i in range(table.width) for source in table.select([i])]
+    for source, column in zip(sources, _columns(step, made.shape[1], sources), strict=True):
         if column.one_hot:
             # The number to set, rather than a row of the table: categories may be thousands.
             numbers = np.where(column.answers.any(axis=1), column.answers.argmax(axis=1), -1.0)
@@ -81,7 +81,7 @@ def add_encoder(table: Table, step: Any, made: Any) -> list[Part]:
     return parts if np.array_equal(order, np.arange(len(order))) else Table(graph, parts).select(order.tolist())
 
 
-def _columns(step: Any, n_outputs: int) -> list[_Column]:
+def _columns(step: Any, n_outputs: int, sources: Sequence[Part]) -> list[_Column]:
     """Ask the encoder for every category of every column, the others at their first one."""
     refuses = getattr(step, "handle_unknown", "ignore") == "error"
     known = [values.tolist() for values in step.categories_]
@@ -91,7 +91,7 @@ def _columns(step: Any, n_outputs: int) -> list[_Column]:
         rows += [[*rows[0][:i], value, *rows[0][i + 1 :]] for value in values]
     names = list(getattr(step, "feature_names_in_", range(len(known))))
     cells = zip(*rows, strict=True)
-    frame = {name: pd.Series(values).infer_objects() for name, values in zip(names, cells, strict=True)}
+    frame = {name: _cells(values) for name, values in zip(names, cells, strict=True)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = step.transform(pd.DataFrame(frame))
@@ -102,11 +102,13 @@ def _columns(step: Any, n_outputs: int) -> list[_Column]:
         same = (block == answers[0]) | (np.isnan(block) & np.isnan(answers[0]))
         owner[~same.all(axis=0)] = i
     columns = []
-    for i, (values, block) in enumerate(zip(known, blocks, strict=True)):
+    for i, (values, block, source) in enumerate(zip(known, blocks, sources, strict=True)):
         outputs = np.flatnonzero(owner == i)
         # Where scikit-learn raises an error, a file cannot: it takes what is new for nothing.
         unknown = [np.zeros((1, len(outputs)))] if refuses else []
-        columns.append(_Column(_with_missing(values), outputs, np.vstack([block[:, outputs], *unknown])))
+        readable = _readable(values, source.none)
+        answers = np.vstack([block[:, outputs], *unknown])[[*readable, -1]]
+        columns.append(_Column(list(readable.values()), outputs, answers))
     return columns
 
 
@@ -115,11 +117,18 @@ def _unseen(values: list[Any]) -> Any:
     return max(numbers) + 1 if numbers else UNSEEN
 
 
-def _with_missing(values: list[Any]) -> list[Any]:
-    """The categories, the one that a missing value is as None: NaN, None, or else the empty text."""
+def _cells(values: Sequence[Any]) -> pd.Series:
+    """A column of these values in which None stays None, as pandas' own type of texts does not let it."""
+    cells = pd.Series(values, dtype=object)
+    return cells if any(isinstance(value, str) for value in values) else cells.infer_objects()
+
+
+def _readable(values: list[Any], none: bool) -> dict[int, Any]:
+    """The categories that a file can meet, by place: a missing one, None here, is that of None or of NaN, or ``""``."""
     missing = [i for i, value in enumerate(values) if value is None or value != value]
-    place = missing[-1] if missing else values.index("") if "" in values else None
-    return [None if i == place else value for i, value in enumerate(values)]
+    meant = [i for i in missing if (values[i] is None) == none] or [i for i, value in enumerate(values) if value == ""]
+    known = {i: value for i, value in enumerate(values) if i not in missing}
+    return known | dict.fromkeys(meant)
 
 
 def _looked_up(graph: Graph, source: Part, column: _Column) -> Part:

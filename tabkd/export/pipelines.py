@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
 from tabkd._compat import take_rows
 from tabkd.export.imputed import add_imputed
 from tabkd.export.inputs import Inputs
@@ -15,7 +13,7 @@ from tabkd.export.table import Part, Table
 from tabkd.imputer import Imputer
 from tabkd.learners import Member
 
-__all__ = ["add_prepared", "holds_none"]
+__all__ = ["add_prepared"]
 
 
 def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
@@ -34,7 +32,7 @@ def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
     """
     graph, encoder = inputs.graph, inputs.encoder
     if encoder.encoding == "table":
-        parts = [replace(inputs.part(i), none=holds_none(sample, i)) for i in range(len(encoder.columns))]
+        parts = [replace(inputs.part(i), none=column.none) for i, column in enumerate(encoder.columns)]
     else:
         parts = [Part(inputs.features(), len(encoder.sources), graph.dtype)]
     table = Table(graph, parts, sample)
@@ -46,8 +44,3 @@ def add_prepared(inputs: Inputs, member: Member, sample: Any) -> Table:
         else:
             table = add_step(table, step)
     return table
-
-
-def holds_none(rows: Any, index: int) -> bool:
-    """Whether a column of a table has None among its values."""
-    return isinstance(rows, pd.DataFrame) and any(value is None for value in rows.iloc[:, index].tolist())

@@ -25,7 +25,7 @@ from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
 from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
-from tabkd.export.pipelines import add_prepared, holds_none
+from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import fitted_model_of
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
@@ -276,7 +276,7 @@ def _proof(
             held={} if unseen else _held(encoder, tables),
         )  # fmt: skip
         if typed:
-            adversarial = _gaps_as_given(adversarial, tables)
+            adversarial = _gaps_as_fitted(encoder, adversarial)
         if _accepts(model, adversarial):
             break
     tables.append(adversarial)
@@ -294,13 +294,13 @@ def _accepts(model: FittedModel | FittedAverage, table: pd.DataFrame) -> bool:
     return True
 
 
-def _gaps_as_given(rows: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Missing texts as None where the tables have them so, as NaN elsewhere: pipelines tell one from the other."""
+def _gaps_as_fitted(encoder: ColumnEncoder, rows: pd.DataFrame) -> pd.DataFrame:
+    """Missing texts as None where ``fit`` saw them so, as NaN elsewhere: pipelines tell one from the other."""
     made = rows.copy()
-    for i, (name, column) in enumerate(rows.items()):
-        if not pd.api.types.is_numeric_dtype(column.dtype):
-            gap = None if any(holds_none(table, i) for table in tables) else np.nan
-            made[name] = column.astype(object).where(column.notna(), gap)
+    for column in encoder.columns:
+        cells = rows[column.name]
+        if not pd.api.types.is_numeric_dtype(cells.dtype):
+            made[column.name] = cells.astype(object).where(cells.notna(), None if column.none else np.nan)
     return made
 
 
