@@ -11,7 +11,7 @@ from scipy.sparse import issparse, vstack
 
 from tabkd._compat import column_indices, optional_import, take_rows
 
-__all__ = ["Table", "as_table", "column_positions", "has_names", "is_texts", "rows_of", "stacked"]
+__all__ = ["as_table", "column_positions", "has_names", "is_texts", "rows_of", "stacked"]
 
 #: What :func:`as_table` returns: a pandas frame or a NumPy array.
 Table = Any

@@ -60,7 +60,11 @@ def test_diagram_of_pairs_is_what_its_script_draws():
 
 @pytest.mark.parametrize(
     "module",
-    ["tabkd", "tabkd.targets", "tabkd.columns", "tabkd.students", "tabkd.export", "tabkd.runtime", "tabkd.neural"],
+    [
+        "tabkd",
+        *(f"tabkd.{name}" for name in ("targets", "links", "frames", "columns", "students", "export", "runtime")),
+        "tabkd.neural",
+    ],
 )
 def test_api_page_names_every_public_name(module):
     sections = re.split(r"^## ", (DOCS / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
