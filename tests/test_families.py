@@ -18,10 +18,10 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from tabkd._compat import clone_estimator, last_step, optional_import, seeded
+from tabkd.encodings import encoding_for
 from tabkd.families import (
     booster_twin,
     classifier_of,
-    encoding_for,
     family,
     limit_threads,
     pop_class_weight,
