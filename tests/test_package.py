@@ -26,7 +26,7 @@ LAYERS = [
     {"tabkd.runtime"},
     {"tabkd.targets", "tabkd.files"},
     {"tabkd.columns", "tabkd.families", "tabkd.adapter"},
-    {"tabkd.boosters", "tabkd.munge", "tabkd.impute"},
+    {"tabkd.boosters", "tabkd.encodings", "tabkd.munge", "tabkd.impute"},
     {"tabkd.students", "tabkd.imputer"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
