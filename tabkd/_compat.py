@@ -12,6 +12,7 @@ import numpy as np
 from sklearn import __version__ as sklearn_version
 from sklearn import get_config
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -28,6 +29,7 @@ __all__ = [
     "clone_estimator",
     "column_indices",
     "fit_weighted",
+    "gives_probabilities",
     "is_catboost",
     "is_fitted_selector",
     "is_regressor",
@@ -73,6 +75,13 @@ def is_fitted_selector(spec: Any) -> bool:
     return True
 
 
+def gives_probabilities(estimator: Any) -> bool:
+    """Whether a classifier has ``predict_proba``; stacks without a final estimator of their own have it once fitted."""
+    last = last_step(estimator)
+    stack = type(last).__name__ == "StackingClassifier" and last.final_estimator is None
+    return stack or hasattr(estimator, "predict_proba")
+
+
 def is_regressor(estimator: Any) -> bool:
     """Whether ``estimator`` predicts numbers, by its tags."""
     return get_tags(estimator).estimator_type == "regressor"
@@ -109,9 +118,14 @@ def clone_estimator(estimator: Any) -> Any:
 
 
 def nested_estimators(estimator: Any) -> dict[str, Any]:
-    """The estimators among the parameters of ``estimator``, under their nested names."""
+    """The estimators among the parameters of ``estimator``, under their nested names; none inside a frozen one."""
     params = estimator.get_params(deep=True)
-    return {k: v for k, v in params.items() if hasattr(v, "get_params") and not isinstance(v, type)}
+    frozen = tuple(f"{name}__" for name, value in params.items() if isinstance(value, FrozenEstimator))
+    return {
+        name: value
+        for name, value in params.items()
+        if hasattr(value, "get_params") and not isinstance(value, type) and not name.startswith(frozen)
+    }
 
 
 def takes_groups(search: Any) -> bool:

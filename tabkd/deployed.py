@@ -11,6 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import is_regressor
+from tabkd.encodings import reads_texts
+from tabkd.frames import as_table
 from tabkd.rows import named_like_fit
 from tabkd.scoring import score_of
 
@@ -61,7 +63,7 @@ class Deployed:
         ----------
         path : str or Path
         **options
-            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``.
+            Of :func:`tabkd.export.to_onnx`: ``X`` for rows to replay too, ``inputs``. Networks have more of their own.
 
         Returns
         -------
@@ -83,6 +85,9 @@ class Deployed:
                 f"{type(models[0]).__name__} is exported alone, without a threshold. Use "
                 "ensemble=False and threshold=None."
             )
+        if "X" in options:
+            (member,), rows = self.student_.members, self.student_.encoder.transform(as_table(options.pop("X")))
+            options["texts" if reads_texts(models[0]) else "X"] = member.prepared(rows)
         return exports_itself(path, **options)
 
     def _check_file(self) -> None:

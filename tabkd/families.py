@@ -14,18 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import fit_weighted, is_search, last_step, nested_estimators
+from tabkd._compat import fit_weighted, is_search, nested_estimators
 
 __all__ = [
     "averages_trees",
     "categories_by_position",
     "decision_values",
-    "encoding_for",
     "family",
     "fit_stopping_early",
     "kept_categories",
@@ -33,7 +29,6 @@ __all__ = [
     "named",
     "pop_class_weight",
     "quiet",
-    "reads_texts",
     "stops_early",
     "text_columns",
 ]
@@ -55,15 +50,6 @@ CLASS_WEIGHTS = (
     *("is_unbalance", "unbalance", "unbalanced_sets"),
 )
 _TWO_CLASSES = ("scale_pos_weight", "is_unbalance", "unbalance", "unbalanced_sets")
-_ONE_HOT = (
-    "linear_model",
-    "neural_network",
-    "neighbors",
-    "svm",
-    "naive_bayes",
-    "gaussian_process",
-    "discriminant_analysis",
-)
 
 
 def family(estimator: Any) -> str:
@@ -80,55 +66,19 @@ def family(estimator: Any) -> str:
     return next((name for name in BOOSTERS if name in modules), "sklearn")
 
 
-def encoding_for(estimator: Any, *, texts: bool = False) -> str:
-    """How the columns are encoded for ``estimator`` (see :mod:`tabkd.columns`).
-
-    Trees read ordinal codes, and models that add or measure distances read one-hot columns:
-    compared by ``benchmarks/bench_students.py``. What reads strings by itself gets the table as it is.
-
-    Raises
-    ------
-    ValueError
-        If X holds ``texts``, one a row, and the estimator reads columns.
-    """
-    if texts:
-        if not reads_texts(estimator):
-            raise ValueError(
-                f"X holds texts, which {type(last_step(estimator)).__name__} does not read. Put it behind a "
-                "TfidfVectorizer in a Pipeline, or give a table."
-            )
-        return "texts"
-    if is_search(estimator):
-        return encoding_for(estimator.estimator)
-    if isinstance(estimator, Pipeline):
-        return "table"
-    kind = family(estimator)
-    if kind == "sklearn" and get_tags(estimator).input_tags.string:
-        return "table"
-    if kind == "catboost" and text_columns(estimator):
-        return "catboost"
-    if kind == "xgboost" and estimator.get_params().get("enable_categorical"):
-        return "category"
-    parts = type(estimator).__module__.split(".")
-    return "onehot" if parts[0] == "sklearn" and len(parts) > 1 and parts[1] in _ONE_HOT else "ordinal"
-
-
-def reads_texts(estimator: Any) -> bool:
-    """Whether an estimator takes texts, one a row, rather than columns: a pipeline may, a transformer does."""
-    while is_search(estimator) or isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
-    tags = get_tags(estimator).input_tags
-    return isinstance(estimator, Pipeline) or (tags.string and tags.one_d_array)
-
-
 def text_columns(estimator: Any) -> list[str | int]:
-    """The ``cat_features`` that a CatBoost model reads as text, else an empty list."""
+    """The ``cat_features`` and ``text_features`` that a CatBoost model reads as text, else an empty list."""
     while is_search(estimator):
         estimator = estimator.estimator
     if family(estimator) != "catboost":
         return []
-    columns = estimator.get_params().get("cat_features")
-    return [] if columns is None else list(np.atleast_1d(columns).tolist())
+    return [column for columns in _named_by(estimator).values() for column in columns]
+
+
+def _named_by(estimator: Any) -> dict[str, list[str | int]]:
+    """The columns of CatBoost's own kinds, by the parameter that names them."""
+    given = {name: estimator.get_params().get(name) for name in ("cat_features", "text_features")}
+    return {name: list(np.atleast_1d(columns).tolist()) for name, columns in given.items() if columns is not None}
 
 
 def categories_by_position(estimator: Any, X: Any) -> Any:
@@ -212,8 +162,7 @@ def fit_stopping_early(
             return fit_weighted(estimator, X, y, sample_weight, valid=valid, **more)
         if family(estimator) == "catboost":
             pool = importlib.import_module("catboost").Pool
-            cat_features = text_columns(estimator) or None
-            more["eval_set"] = pool(X_valid, y_valid, weight=weight_valid, cat_features=cat_features)
+            more["eval_set"] = pool(X_valid, y_valid, weight=weight_valid, **_named_by(estimator))
         else:
             more["eval_set"] = [(X_valid, y_valid)]
             if family(estimator) == "xgboost":

@@ -14,7 +14,7 @@ from sklearn.utils import Tags, get_tags
 
 from tabkd._compat import BaseComposition, clone_estimator, is_regressor, last_step
 from tabkd.deployed import Deployed
-from tabkd.families import reads_texts
+from tabkd.encodings import reads_texts
 from tabkd.peers import HoldoutPeers, PeerRecipe
 from tabkd.rows import begin_fit, read_rows
 

@@ -21,7 +21,8 @@ from tabkd._compat import clone_estimator, last_step
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
-from tabkd.families import encoding_for, text_columns
+from tabkd.encodings import encoding_for
+from tabkd.families import text_columns
 from tabkd.frames import column_positions
 from tabkd.learners import Learner, Member
 from tabkd.models import FittedModel, fitted_model

@@ -24,8 +24,9 @@ from tabkd.crossfit import (
     frozen_fit,
     make_folds,
 )
-from tabkd.diagnose import warn_of_leaks, warn_of_shift
-from tabkd.families import encoding_for, text_columns
+from tabkd.diagnose import warn_of_leaks, warn_of_prose, warn_of_shift
+from tabkd.encodings import encoding_for
+from tabkd.families import text_columns
 from tabkd.frames import column_positions, rows_of
 from tabkd.generations import known_rows, told_by_folds, told_by_students
 from tabkd.impute import Impute, privileged_columns, read_impute
@@ -130,7 +131,7 @@ class Recipe:
         elif hasattr(spec, "get_support"):
             spec, selector = spec.inside(settings, X) if hasattr(spec, "inside") else (None, spec)
         positions = column_positions(X, spec, "student_features")
-        self.encoder = ColumnEncoder.fit(X, positions, self._encoding(settings.student), text_columns(settings.student))
+        self.encoder = self._read_by(settings.student, positions, self._encoding(settings.student))
         return selector
 
     def _read_student(self, selector: Any) -> None:
@@ -157,6 +158,12 @@ class Recipe:
         privileged = privileged_columns(self.rows.X, self.settings.teacher_features, self.encoder)
         self.run["privileged"] = privileged
         return read_impute(self.settings.impute, privileged.columns.tolist())
+
+    def _read_by(self, model: Any, positions: list[int], encoding: str) -> ColumnEncoder:
+        """Some columns, encoded for a model."""
+        encoder = ColumnEncoder.fit(self.rows.X, positions, encoding, text_columns(model))
+        warn_of_prose(last_step(model), encoder, len(self.rows.y))
+        return encoder
 
     def _encoding(self, model: Any) -> str:
         """What a model reads of the table, or of the texts."""
@@ -213,8 +220,7 @@ class Recipe:
         settings, X = self.settings, self.rows.X
         positions = column_positions(X, settings.teacher_features, "teacher_features")
         encoding = "raw" if self.frozen and not self.rows.texts else self._encoding(teacher)
-        encoder = ColumnEncoder.fit(X, positions, encoding, text_columns(teacher))
-        return encoder, Learner(teacher, linked=False, seed=self.seed)
+        return self._read_by(teacher, positions, encoding), Learner(teacher, linked=False, seed=self.seed)
 
     def _taught_by(self, teacher: Any) -> tuple[ColumnEncoder, TeacherFit]:
         """One teacher, cross-fitted."""

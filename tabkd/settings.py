@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.frozen import FrozenEstimator
 
-from tabkd._compat import clone_estimator, is_regressor, last_step
+from tabkd._compat import clone_estimator, gives_probabilities, is_regressor, last_step
 from tabkd.scoring import check_threshold, is_tuned
 from tabkd.students import adapt
 from tabkd.targets import Targets, check_temperature
@@ -110,7 +110,7 @@ def _check_teachers(teachers: list[Any], *, regression: bool, given: bool) -> No
     if len({isinstance(one, FrozenEstimator) for one in teachers}) > 1:
         raise ValueError("Some teachers are FrozenEstimator, others are to be fitted. Freeze all of them, or none.")
     for teacher in teachers:
-        if not regression and not given and not hasattr(teacher, "predict_proba"):
+        if not regression and not given and not gives_probabilities(teacher):
             raise ValueError(
                 f"The teacher {type(teacher).__name__} has no predict_proba, which gives the soft targets. Use one "
                 "that has, or wrap it in CalibratedClassifierCV."

@@ -18,7 +18,7 @@ EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = [
     ROOT / "README.md",
     *(DOCS / f"{name}.md" for name in ("guide", "check", "budget", "search", "blend", "transfer", "mutual", "export")),
-    *(DOCS / f"{name}.md" for name in ("neural", "embeddings", "question-answering")),
+    *(DOCS / f"{name}.md" for name in ("neural", "embeddings", "question-answering", "across-kinds")),
 ]
 #: A python block, and the text block under it that says what is printed.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)

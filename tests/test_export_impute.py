@@ -24,6 +24,7 @@ from xgboost import XGBClassifier
 
 import tabkd.export.imputed
 from tabkd.columns import ColumnEncoder
+from tabkd.encodings import encoding_for
 from tabkd.export import ParityError, to_onnx
 from tabkd.export.from_lightgbm import read_lightgbm
 from tabkd.export.graph import Graph
@@ -31,7 +32,7 @@ from tabkd.export.imputed import add_imputed, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.tree_nodes import add_trees
 from tabkd.export.trees import Tree, Trees
-from tabkd.families import encoding_for, text_columns
+from tabkd.families import text_columns
 from tabkd.frames import rows_of
 from tabkd.impute import Impute
 from tabkd.learners import Learner, fit_members

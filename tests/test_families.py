@@ -18,7 +18,8 @@ from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from tabkd._compat import clone_estimator, last_step, optional_import, seeded
-from tabkd.families import encoding_for, family, limit_threads, pop_class_weight, quiet, stops_early, text_columns
+from tabkd.encodings import encoding_for
+from tabkd.families import family, limit_threads, pop_class_weight, quiet, stops_early, text_columns
 from tabkd.twins import booster_twin, classifier_of, regressor_of
 
 

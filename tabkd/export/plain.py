@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from tabkd._compat import is_regressor, last_step
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
-from tabkd.families import encoding_for, family
+from tabkd.encodings import encoding_for
+from tabkd.families import family
 from tabkd.learners import Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.students import HardLabels

@@ -19,6 +19,8 @@ from tabkd.export.table import Part, Table, float_dtype, joined
 
 __all__ = ["add_step"]
 
+_SPLIT_TEXTS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+
 
 def add_step(table: Table, step: Any) -> Table:
     """Append a fitted transformer, or a pipeline of them.
@@ -60,6 +62,12 @@ def add_step(table: Table, step: Any) -> Table:
 
 def _converted(table: Table, step: Any, made: Any) -> Part:
     graph = table.graph
+    if type(step).__name__ in _SPLIT_TEXTS:
+        raise ValueError(
+            f"{type(step).__name__} cannot be exported: no operator of ONNX splits texts as scikit-learn does in every "
+            "language and on every device. Use a student that reads other columns, or a TransformerClassifier, whose "
+            "file holds its tokenizer; where there is Python, joblib keeps this one."
+        )
     if str in table.dtypes:
         columns = [table.select([i])[0] for i in range(table.width)]
         names = map(str, table.sample.columns if hasattr(table.sample, "columns") else range(table.width))
