@@ -41,6 +41,8 @@ __all__ = ["Column", "ColumnEncoder"]
 UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
 ENCODINGS = ("ordinal", "onehot", "catboost", "category", "table", "texts", "raw")
 _EXACT_INTEGERS = 2**24
+#: Prose has so many different texts at least, of so many words on average.
+_MANY_TEXTS, _WORDS = 50, 3
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,13 @@ class Column:
     def with_texts(self, values: pd.Series) -> Column:
         """The column with its known texts as categories, also where they are texts of numbers."""
         return replace(self, categories=tuple(sorted(set(self.texts(values)) - {""})))
+
+    def is_prose(self, n_samples: int) -> bool:
+        """Whether most rows hold a text of several words of their own, which is no category."""
+        texts = [text for text in self.categories if isinstance(text, str)]
+        if len(texts) < max(_MANY_TEXTS, n_samples / 2):
+            return False
+        return sum(len(text.split()) for text in texts) >= _WORDS * len(texts)
 
     def codes(self, values: pd.Series) -> np.ndarray:
         """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order."""
@@ -235,8 +244,11 @@ class ColumnEncoder:
         """
         if encoding != "raw" and (isinstance(X, pd.DataFrame) or X.dtype.kind != "f"):
             frame = pd.DataFrame(X)
-            read = Column.read_any if encoding in ("table", "texts") else Column.read
+            as_it_is = encoding in ("table", "texts")
+            read = Column.read_any if as_it_is else Column.read
             columns = tuple(read(frame.columns[p], frame.iloc[:, p]) for p in positions)
+            if as_it_is:  # what nobody encodes need not be kept: a pickled model would hold every text it has seen
+                columns = tuple(replace(c, categories=()) if c.is_prose(len(frame)) else c for c in columns)
         else:
             names = X.columns if isinstance(X, pd.DataFrame) else range(X.shape[1])
             columns = tuple(Column(names[p], "number") for p in positions)

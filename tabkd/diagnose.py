@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,6 @@ __all__ = ["warn_of_leaks", "warn_of_prose", "warn_of_shift"]
 _SUSPICIOUS = 0.999
 #: Mean probability of a class against its share of the rows.
 _SHIFT = 0.1
-#: A column of texts is prose if most are of their own, many, and some words long.
-_OWN, _MANY, _WORDS = 0.5, 50, 3
 
 
 def warn_of_leaks(X: pd.DataFrame | np.ndarray, privileged: list[int], targets: Targets, soft: np.ndarray) -> None:
@@ -108,7 +105,7 @@ def warn_of_prose(model: Any, encoder: ColumnEncoder, n_samples: int) -> None:
     if encoder.encoding in ("table", "texts", "raw"):
         return
     read = [column for column in encoder.columns if column.name not in encoder.as_text]
-    if prose := [column.name for column in read if _is_prose(column.categories, n_samples)]:
+    if prose := [column.name for column in read if column.is_prose(n_samples)]:
         warnings.warn(
             f"Columns {prose} hold texts that hardly ever occur twice, and {type(model).__name__} reads each as a "
             "category of its own, which tells it nothing of other rows. Put a TfidfVectorizer for such a column before "
@@ -116,10 +113,3 @@ def warn_of_prose(model: Any, encoder: ColumnEncoder, n_samples: int) -> None:
             "student_features.",
             stacklevel=3,
         )
-
-
-def _is_prose(categories: Sequence[Any], n_samples: int) -> bool:
-    texts = [text for text in categories if isinstance(text, str)]
-    if len(texts) < max(_MANY, _OWN * n_samples):
-        return False
-    return float(np.mean([len(text.split()) for text in texts])) >= _WORDS

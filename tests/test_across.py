@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,6 +143,14 @@ def test_frozen_encoder_of_texts_stands_in_a_teacher_as_it_is():
     distilled(teacher, cross_fit="folds", alpha=0.5).fit(TABLE, Y)
     assert encoder.random_state == 7
     np.testing.assert_array_equal(encoder.transform(X[:4]), before)
+
+
+def test_fitted_reader_does_not_keep_the_texts_that_it_has_seen():
+    words = make_pipeline(TfidfVectorizer(), line())
+    of_texts = DistilledEstimator(words, words, cross_fit="folds", alpha=0.0).fit(X, Y)
+    of_table = distilled(reader(line()), cross_fit="folds", alpha=0.5).fit(TABLE, Y)
+    long = max(X, key=len).encode()
+    assert not any(long in pickle.dumps(model) for model in (of_texts, of_table))
 
 
 # ---------------------------------------------------------------- trees teach transformers
