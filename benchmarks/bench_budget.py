@@ -3,7 +3,8 @@
 half: a distilled student on the deployable columns, and on half of them; how much of the gap between the full student
     and a constant predictor is left on rows that were held out.
 forward, backward: scikit-learn's SequentialFeatureSelector against this selector with the same student, folds in
-    number and score; held-out scores and CPU seconds, one thread.
+    number and score, at several numbers of columns; held-out scores, how far this selector's is behind and the paired
+    standard error of that, and CPU seconds, one thread.
 inside: what it costs to choose the columns in every fold, and whether the score reported then is that of new rows.
 
 Run: python benchmarks/bench_budget.py [--quick] [--parts half,forward_support2,...]
@@ -31,6 +32,8 @@ from tabkd import DistilledEstimator, FeatureBudgetSelector
 QUESTION = "budget"
 TABLES = ("bank_marketing", "support2", "dacon_oil")
 SEEDS = 3
+LEFT = (12, 9, 7, 5, 3)
+JUDGED = {"scoring": "neg_log_loss", "cv": 5}
 
 
 def lgbm(n_trees: int) -> LGBMClassifier:
@@ -97,24 +100,54 @@ def half(name: str, quick: bool) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------- against sequential selection
 
 
+class Timed(SequentialFeatureSelector):
+    """Sequential selection that keeps every set of columns on its way, and the CPU seconds up to there."""
+
+    def fit(self, X: pd.DataFrame, y: pd.Series) -> Timed:
+        self.way, self.spent = {}, 0.0
+        super().fit(X, y)
+        self._keep(self.support_)
+        return self
+
+    def _get_best_new_feature_score(self, *given: Any, **params: Any) -> Any:
+        mask = given[4]
+        self._keep(mask if self.direction == "forward" else ~mask)
+        best, seconds = cpu_seconds(partial(super()._get_best_new_feature_score, *given, **params))
+        self.spent += seconds
+        return best
+
+    def _keep(self, support: np.ndarray) -> None:
+        self.way[int(support.sum())] = support.copy(), self.spent
+
+
+def sequential(direction: str, X: pd.DataFrame, y: pd.Series, quick: bool) -> dict[int, tuple[np.ndarray, float]]:
+    """The columns that sequential selection keeps, and CPU seconds, by their number."""
+    last = max(LEFT) if direction == "forward" else min(LEFT)
+    selector = Timed(lgbm(20 if quick else 60), n_features_to_select=last, direction=direction, **JUDGED)
+    return selector.fit(X, y).way
+
+
 def against(direction: str, name: str, quick: bool) -> list[dict[str, Any]]:
     results = []
     student = lgbm(20 if quick else 60)
     for seed, deploy, (X, X_test, y, y_test) in splits(name, 4000, quick):
         X, X_test = X[deploy], X_test[deploy]
-        for share in (2, 4) if direction == "forward" and not quick else (2,):
-            n_left = -(-len(deploy) // share)
-            ours = FeatureBudgetSelector(student, n_features=n_left, scoring="neg_log_loss", random_state=seed)
-            theirs = SequentialFeatureSelector(
-                student, n_features_to_select=n_left, direction=direction, scoring="neg_log_loss", cv=5
-            )
+        way = sequential(direction, X, y, quick)
+        for n_left in LEFT:
+            ours = FeatureBudgetSelector(student, n_features=n_left, random_state=seed, **JUDGED)
+            _, ours_s = cpu_seconds(partial(ours.fit, X, y))
+            support, sequential_s = way[n_left]
             row: dict[str, Any] = {"seed": seed, "columns": len(deploy), "left": n_left}
-            for who, selector in (("ours", ours), ("sequential", theirs)):
-                _, row[f"{who}_s"] = cpu_seconds(partial(selector.fit, X, y))
-                chosen = X.columns[selector.get_support()]
+            losses = {}
+            for who, chosen in (("ours", X.columns[ours.get_support()]), ("sequential", X.columns[support])):
                 fitted = clone(student).fit(X[chosen], y)
                 row |= {f"{who}_{key}": value for key, value in scores(fitted, X_test[chosen], y_test).items()}
-            results.append({**row, "time_ratio": row["ours_s"] / row["sequential_s"]})
+                proba = fitted.predict_proba(X_test[chosen])
+                losses[who] = -np.log(proba[np.arange(len(y_test)), y_test])
+            behind = losses["ours"] - losses["sequential"]
+            row |= {"behind": behind.mean(), "behind_se": behind.std(ddof=1) / np.sqrt(len(behind))}
+            row |= {"ours_s": ours_s, "sequential_s": sequential_s, "time_ratio": ours_s / sequential_s}
+            results.append(row)
     return results
 
 

@@ -115,7 +115,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None, X_unlabeled: Any = None) -> Self:
         """Choose columns.
 
         Parameters
@@ -127,6 +127,8 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             Reaches every fit and score.
         groups : array-like of shape (n_samples,), optional
             Rows of a group stay in one fold, and standard errors are clustered by them.
+        X_unlabeled : table of shape (n_unlabeled, n_features), optional
+            Rows without labels, as for :meth:`DistilledEstimator.fit`: the students to be scored learn from them too.
 
         Returns
         -------
@@ -139,7 +141,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         """
         settings = self._settings()
         rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(settings))
-        recipe = Recipe(settings, rows)
+        recipe = Recipe(settings, rows, None, X_unlabeled)
         validate_data(self, rows.X, skip_check_array=True)
         budget = self._budget(rows.X, recipe.encoder.positions)
         path = Elimination(recipe, budget).run()
@@ -191,8 +193,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             )
         if not isinstance(estimator, DistilledEstimator):
             return DistilledEstimator(estimator, estimator, alpha=1.0, **own)
-        # Columns are chosen by the first generation, on the labelled rows and the columns that are there.
-        settings = clone_estimator(estimator).set_params(**own, transfer=None, impute=None, generations=1)
+        settings = clone_estimator(estimator).set_params(**own, generations=1)  # the first one chooses
         if cross_fit_of(settings) != "pairs":
             raise ValueError(
                 f'Columns are chosen by an honest score, which an estimator with cross_fit="{cross_fit_of(settings)}" '

@@ -12,7 +12,7 @@ import pandas as pd
 from tabkd.crossfit import StudentFit, cross_fit_students
 from tabkd.families import kept_categories
 from tabkd.frames import rows_of
-from tabkd.learners import Learner
+from tabkd.learners import ExtraRows, Learner
 from tabkd.recipe import Recipe
 from tabkd.rows import check_classes_outside_pairs
 from tabkd.scoring import Judge, Judged
@@ -21,9 +21,7 @@ from tabkd.targets import Targets
 __all__ = ["Budget", "ColumnSet", "Elimination"]
 
 #: Share of the columns that may go at once.
-_BATCH = 0.25
-#: How many of the least important columns are tried where one alone has to go.
-_TRIED = 2
+_BATCH = 1 / 3
 #: Rows that are shuffled to measure a column's importance: some of a large table, a small one several times.
 _SHUFFLED = 5_000
 _MAX_SHUFFLES = 5
@@ -57,6 +55,11 @@ class Budget:
         if self.max_cost is not None:
             return self.cost(columns) <= self.max_cost
         return len(columns) <= (self.n_features or 1)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is asked for: elimination then looks for the fewest columns that are good enough."""
+        return self.n_features is None and self.max_cost is None
 
     def batch(self, order: Sequence[int]) -> int:
         """How many of some columns, the first to go first, may go at once: no more than the budget asks for."""
@@ -106,22 +109,23 @@ class Elimination:
         self.folds = recipe.outer = recipe.folds(recipe.settings.cv, partition=True)
         self.rng = np.random.default_rng(recipe.seed)
         self.batch = len(budget.costs)
-        self.own = self._targets()
+        taught = recipe.settings.alpha != 1 or bool(recipe.transfer)
+        self.own, self.extras = self._lessons() if taught else ([recipe.rows.targets] * len(self.folds.splits), None)
         everything = tuple(range(len(budget.costs)))
-        learners = recipe.controls if recipe.settings.alpha == 1 else recipe.controls | recipe.distilled
+        plain = not taught and recipe.settings.impute is None
+        learners = recipe.controls if plain else recipe.controls | recipe.distilled
         fits = self._fits(learners, everything)
         name = self._best(fits)
         self.learner = learners[name]
         self.full = self._judged(everything, fits[name])
 
-    def _targets(self) -> list[Targets]:
-        """What each scored student learns: soft targets from teachers that never saw its fold."""
-        recipe, targets = self.recipe, self.recipe.rows.targets
-        if recipe.settings.alpha == 1:
-            return [targets] * len(self.folds.splits)
+    def _lessons(self) -> tuple[list[Targets], Sequence[ExtraRows | None] | None]:
+        """What each scored student learns: soft targets from teachers that never saw its fold, and further rows."""
+        recipe = self.recipe
         if not recipe.frozen:
-            check_classes_outside_pairs(self.folds, targets)
-        return [recipe.lesson(soft) for soft in recipe.teach().per_fold or ()]
+            check_classes_outside_pairs(self.folds, recipe.rows.targets)
+        teaching = recipe.teach()
+        return [recipe.lesson(soft) for soft in teaching.per_fold or ()], teaching.extras
 
     def _best(self, fits: Mapping[Any, StudentFit]) -> Any:
         recipe = self.recipe
@@ -138,13 +142,19 @@ class Elimination:
         return np.flatnonzero(np.isin(self.sources, columns))
 
     def _fits(self, learners: Mapping[Any, Learner], columns: Sequence[int]) -> dict[Any, StudentFit]:
-        kept = self._encoded(columns)
+        kept, extras = self._encoded(columns), self.extras
         if len(kept) < len(self.sources):
-            learners = {
-                name: replace(learner, estimator=kept_categories(learner.estimator, self.X, kept))
-                for name, learner in learners.items()
-            }
-        return cross_fit_students(learners, _columns_of(self.X, kept), self.own, self.folds, **self.recipe.run)
+            learners = {name: self._reading(learner, columns) for name, learner in learners.items()}
+            if extras is not None:
+                extras = [one and replace(one, X=_columns_of(one.X, kept)) for one in extras]
+        X = _columns_of(self.X, kept)
+        return cross_fit_students(learners, X, self.own, self.folds, extras=extras, **self.recipe.run)
+
+    def _reading(self, learner: Learner, columns: Sequence[int]) -> Learner:
+        """A learner that is fitted to some columns alone."""
+        estimator = kept_categories(learner.estimator, self.X, self._encoded(columns))
+        encoder = None if learner.encoder is None else learner.encoder.select(columns)
+        return replace(learner, estimator=estimator, encoder=encoder)
 
     def _judged(self, columns: Sequence[int], fit: StudentFit) -> ColumnSet:
         judge = self.judge
@@ -208,16 +218,20 @@ class Elimination:
         return path
 
     def _smaller(self, path: list[ColumnSet]) -> ColumnSet:
-        """Without several columns where the score stays within an error of the best, else without one."""
-        current, best = path[-1], max(path, key=lambda chosen: chosen.score)
+        """Without a third of the columns, those that matter least for their cost; with no budget as few as is safe."""
+        current = path[-1]
         order = self._least_first(current)
-        self.batch = min(self.batch, self.budget.batch(order))
-        while self.batch > 1:
-            smaller = self.scored(sorted(order[self.batch :]))
-            if smaller.score >= best.score or sum(self.judge.compare(smaller.judged, best.judged)) >= 0:
-                return smaller
+        self.batch = min(self.batch, self.budget.batch(order)) if self.budget.is_open else self.budget.batch(order)
+        smaller = self.scored(sorted(order[self.batch :]))
+        while self.batch > 1 and self.budget.is_open and not self._is_good(smaller, path):
             self.batch //= 2
-        return self._without_one(current, order)
+            smaller = self.scored(sorted(order[self.batch :]))
+        return smaller
+
+    def _is_good(self, smaller: ColumnSet, path: list[ColumnSet]) -> bool:
+        """Whether the score is within an error of the best."""
+        best = max(path, key=lambda chosen: chosen.score)
+        return smaller.score >= best.score or sum(self.judge.compare(smaller.judged, best.judged)) >= 0
 
     def _least_first(self, current: ColumnSet) -> list[int]:
         """Columns by importance for their cost; of those that are worth nothing the dearest first."""
@@ -225,17 +239,6 @@ class Elimination:
         worth = np.full(len(costs), np.inf)  # what costs nothing goes last
         np.divide(np.maximum(importance, 0), costs, out=worth, where=costs > 0)
         return [current.columns[i] for i in np.lexsort((importance, -costs, worth))]
-
-    def _without_one(self, current: ColumnSet, order: Sequence[int]) -> ColumnSet:
-        """Without the first column that is not missed, or without the one that is missed least for its cost."""
-        tried: dict[float, ColumnSet] = {}
-        for column in order[:_TRIED]:
-            smaller = self.scored([c for c in current.columns if c != column])
-            if smaller.score >= current.score:
-                return smaller
-            cost = max(self.budget.costs[column], np.finfo(float).tiny)
-            tried[(current.score - smaller.score) / cost] = smaller
-        return tried[min(tried)]
 
     def _filled_up(self, path: list[ColumnSet]) -> ColumnSet:
         """The last set with the columns that went before and still fit, the latest first, if they are worth it."""

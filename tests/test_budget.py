@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -192,6 +192,20 @@ def test_students_are_scored_as_the_estimator_scores_them(cancer):
     assert frontier["score"][0] == pytest.approx(clone(model).fit(X, y).student_score_, rel=1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.25, 1.0])
+@pytest.mark.parametrize("more", ["munge", "unlabelled rows", "imputed columns"])
+def test_students_are_scored_with_the_rows_and_imputed_columns_that_they_learn_from(cancer, more, alpha):
+    X, y = cancer[0].iloc[:, [0, 1, 4, 6, 23]], cancer[1]
+    settings = {"munge": {"transfer": "munge"}, "imputed columns": {"impute": ["worst area"]}}.get(more, {})
+    given = {"X_unlabeled": X[250:]} if more == "unlabelled rows" else {}
+    model = DistilledEstimator(
+        lgbm(), lgbm(n_estimators=5), student_features=X.columns[:4], alpha=alpha, random_state=0, **settings
+    )
+    selector = FeatureBudgetSelector(model, n_features=3).fit(X[:250], y[:250], **given)
+    few = model.set_params(student_features=selector).fit(X[:250], y[:250], **given)
+    assert selector.score_ == pytest.approx(few.student_score_, rel=1e-9)
+
+
 def test_with_alpha_auto_the_student_that_is_best_on_all_columns_is_followed(cancer):
     X, y = cancer
     model = DistilledEstimator(lgbm(), lgbm(), random_state=0)
@@ -199,10 +213,26 @@ def test_with_alpha_auto_the_student_that_is_best_on_all_columns_is_followed(can
     assert any(first == pytest.approx(score) for score in clone(model).fit(X, y).alpha_scores_.values())
 
 
-def test_several_columns_go_at_once_while_that_is_safe(cancer):
-    sizes = chosen(*cancer, lgbm(), n_features=3).frontier_["n_features"].to_numpy()
-    assert (-np.diff(sizes))[0] == 7
-    assert len(sizes) < 14
+def test_under_a_budget_a_third_of_the_columns_goes_at_once(cancer):
+    assert chosen(*cancer, lgbm(), n_features=3).frontier_["n_features"].tolist() == [30, 20, 14, 10, 7, 5, 4, 3]
+
+
+def test_without_a_budget_several_columns_go_at_once_within_an_error_of_the_best_only():
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    cv = KFold(5, shuffle=True, random_state=0)
+    frontier = chosen(X, y, Ridge(alpha=0.01), cv=cv).frontier_
+    losses = [
+        (y - cross_val_predict(Ridge(alpha=0.01), X[names].astype(np.float32), y, cv=cv)) ** 2
+        for names in frontier["columns"]
+    ]
+    sizes, best = frontier["n_features"], losses[0]
+    for i in range(1, len(frontier)):
+        fall = losses[i] - best
+        within = fall.mean() <= fall.std(ddof=1) / np.sqrt(len(y))
+        assert within or sizes[i - 1] - sizes[i] == 1
+        best = min(best, losses[i], key=np.mean)
+    assert sizes.tolist()[:2] == [10, 7]
+    assert (np.diff(sizes) == -1).sum() > 1
 
 
 def test_shuffling_noise_costs_the_student_nothing_and_shuffling_a_signal_much(known):
