@@ -11,9 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from transformers import BertForSequenceClassification, BertTokenizerFast, DistilBertConfig
 
@@ -133,11 +135,21 @@ def test_teacher_of_other_classes_is_refused(teacher):
         classifier(teacher=teacher).fit(X, np.where(Y == "yes", "a", "b"))
 
 
-def test_several_labels_per_row_are_refused():
-    y = np.empty(2, dtype=object)
-    y[:] = [["a", "b"], ["a"]]
-    with pytest.raises(ValueError, match="Several labels per row"):
+LISTS = [["a", "b"], ["a"]]
+
+
+@pytest.mark.parametrize(
+    "y", [LISTS, pd.Series(LISTS), np.eye(2), csr_array(np.eye(2))], ids=["lists", "series", "indicators", "sparse"]
+)
+def test_several_labels_per_row_are_refused(y):
+    with pytest.raises(ValueError, match=r"one label per row .* OneVsRestClassifier\(TransformerClassifier"):
         classifier().fit(X[:2], y)
+
+
+def test_one_estimator_per_label_is_the_way_to_several():
+    both = np.column_stack([Y == "yes", np.char.find(X, "film") >= 0]).astype(int)
+    model = OneVsRestClassifier(classifier(epochs=1)).fit(X[:80], both[:80])
+    assert model.predict(X[:5]).shape == model.predict_proba(X[:5]).shape == (5, 2)
 
 
 def test_batch_without_labels_has_a_finite_loss(teacher):

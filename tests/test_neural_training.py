@@ -266,3 +266,31 @@ def test_module_regressor_learns():
     data, labels = digits()
     model = ModuleRegressor(lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)), learning_rate=0.01)
     assert model.fit(data, labels * 1000.0).score(data, labels * 1000.0) > 0.7
+
+
+def test_function_is_given_the_sizes_that_it_names():
+    data, labels = digits()
+    sizes = []
+
+    def made(n_outputs, width=8, n_features=0):
+        sizes.append((n_features, n_outputs))
+        return nn.Sequential(nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
+
+    ModuleClassifier(made, epochs=1).fit(data, labels)
+    assert sizes == [(64, 10)]
+
+
+def test_module_of_too_few_outputs_is_refused_before_the_training():
+    data, labels = digits()
+    with pytest.raises(ValueError, match=r"one row with a tensor of shape \(1, 10\), but must with \(1, 2\)"):
+        ModuleClassifier(layers(8)).fit(data, labels > 4)
+
+
+def test_rows_of_an_image_have_channels():
+    images = np.random.default_rng(0).normal(size=(40, 3, 8, 8)).astype(np.float32)
+
+    def made(n_features, n_outputs):
+        return nn.Sequential(nn.Conv2d(n_features, 4, 3), nn.Flatten(), nn.Linear(4 * 36, n_outputs))
+
+    model = ModuleClassifier(made, epochs=1).fit(images, np.arange(40) % 2)
+    assert model.predict_proba(images).shape == (40, 2)

@@ -10,6 +10,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss, mean_squared_error, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -57,12 +58,11 @@ class NeuralClassifierMixin:
                 "row that has none."
             )
         y = y.to_numpy() if isinstance(y, pd.Series) else y
+        _refuse_several(y, self)
         y = column_or_1d(np.asarray(y), warn=True)
         labelled = y[~pd.isna(y)]
         if y.dtype.kind == "f" and np.isinf(labelled).any():
             raise ValueError("y holds infinity, which is no label. Give labels, and None for a row that has none.")
-        if len(labelled) and isinstance(labelled[0], list | tuple | set):
-            raise ValueError("Several labels per row are not supported. Fit one estimator per label.")
         check_classification_targets(np.array(labelled.tolist()))
         return y
 
@@ -138,6 +138,11 @@ class NeuralRegressorMixin:
         values = values * self.scale_ + self.mean_
         return values[:, 0] if values.shape[1] == 1 else values
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.multi_output = True
+        return tags
+
     def _read_target(self, y: Any) -> np.ndarray:
         if y is None:
             raise ValueError(
@@ -180,6 +185,20 @@ class NeuralRegressorMixin:
     def _scores(self, values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         scores = {"r2": r2_score(targets, values), "neg_mean_squared_error": -mean_squared_error(targets, values)}
         return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
+
+
+def _refuse_several(y: Any, estimator: Any) -> None:
+    """One label per row is learnt, in whatever form several of them come."""
+    shape = getattr(y, "shape", (len(y),))
+    found = f"y has the shape {shape}"
+    if len(shape) == 1:
+        several = [labels for labels in y if isinstance(labels, list | tuple | set) and len(labels) != 1]
+        found = f"y holds {several[0]!r}" if several else ""
+    if found and shape[1:] != (1,):
+        raise ValueError(
+            f"{found}, but one label per row is learnt. Fit one estimator per label: scikit-learn's OneVsRestClassifier("
+            f"{type(estimator).__name__}(...)) takes an indicator matrix (MultiLabelBinarizer makes one)."
+        )
 
 
 def _check_finite(soft: np.ndarray) -> None:

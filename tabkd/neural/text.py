@@ -75,7 +75,7 @@ class _Transformer(NeuralEstimator):
         tokenizer = read_tokenizer(self.tokenizer, self.model)
         return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model))
 
-    def _built(self, n_outputs: int) -> nn.Module:
+    def _built(self, X: Any, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
         given, task = self.model, self._task()
         if isinstance(given, str | Path):
