@@ -24,8 +24,10 @@ from tabkd.neural import (
     HardLabels,
     Hidden,
     Relations,
+    SelfDistillation,
     SoftLabels,
     Stage,
+    TransformerRegressor,
     progressive,
 )
 from tabkd.neural.distiller import Distiller
@@ -71,6 +73,7 @@ def test_longer_texts_are_cut(teacher):
         ({"max_length": 100}, ValueError, "max_length must be from 2 to 24"),
         ({"validation_fraction": 1.5}, ValueError, "validation_fraction must be between 0 and 1, got 1.5"),
         ({"tokenizer": None}, ValueError, "its tokenizer is not known"),
+        ({"metric": "f1_makro"}, ValueError, "'f1_makro' is not a valid scoring value"),
         ({"text_columns": "story"}, ValueError, r"text_columns names unknown columns \['story'\]"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -144,6 +147,11 @@ LISTS = [["a", "b"], ["a"]]
 def test_several_labels_per_row_are_refused(y):
     with pytest.raises(ValueError, match=r"one label per row .* OneVsRestClassifier\(TransformerClassifier"):
         classifier().fit(X[:2], y)
+
+
+def test_exits_of_a_regressor_are_refused():
+    with pytest.raises(ValueError, match="SelfDistillation is for classifiers"):
+        TransformerRegressor(config(), tokenizer=TOKENIZER, objective=SelfDistillation((1,))).fit(X[:4], np.arange(4))
 
 
 def test_one_estimator_per_label_is_the_way_to_several():

@@ -294,3 +294,15 @@ def test_rows_of_an_image_have_channels():
 
     model = ModuleClassifier(made, epochs=1).fit(images, np.arange(40) % 2)
     assert model.predict_proba(images).shape == (40, 2)
+
+
+def test_module_of_a_function_goes_on_in_another_process(tmp_path):
+    data, labels = digits()
+
+    def maker():  # each call makes another function, as each process does
+        return lambda n_outputs: nn.Linear(64, n_outputs)
+
+    first, second = (
+        ModuleClassifier(maker(), epochs=1, output_dir=tmp_path, random_state=0).fit(data, labels) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.predict_proba(data), second.predict_proba(data))

@@ -16,6 +16,7 @@ from tabkd._compat import check_sample_weight
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.stages import Stage
+from tabkd.neural.tasks import check_metric
 from tabkd.neural.teachers import log_soft_targets, module_of
 from tabkd.neural.trainable import Trainable
 from tabkd.neural.training import Lesson, Plan, collator, seeded_globals, train
@@ -120,8 +121,10 @@ class NeuralEstimator(Trainable):
     ) -> Self:
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self._begin(y)
+        check_metric(self.metric, self._metrics)
         X, weight = self._checked(X, fitting=True), None
         if sample_weight is not None:
+            check_consistent_length(y, sample_weight)
             weight = check_sample_weight(sample_weight, y, ensure_non_negative=True).astype(np.float32)
         with seeded_globals(seed), ExitStack() as stack:
             student = self._built(X, self._n_outputs(y))
@@ -143,7 +146,7 @@ class NeuralEstimator(Trainable):
                 stack.enter_context(eager(model, needs))
             folder = self._folder(stack, lesson, stages, seed)
             plan = Plan(
-                folder, self._arguments(seed), self.metric or self._metric, self._scores, collator(reader.collated),
+                folder, self._arguments(seed), self.metric or self._metrics[0], self._scores, collator(reader.collated),
                 self.verbose,
             )  # fmt: skip
             self.history_ = train(student, stages, lesson, watched, plan, looked_into)

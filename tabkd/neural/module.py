@@ -166,7 +166,20 @@ class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):
 
 
 class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):
-    """Any ``torch.nn.Module`` that answers a batch of rows with values (see :class:`ModuleClassifier`)."""
+    """Any ``torch.nn.Module`` that answers a batch of rows with values, as a regressor.
+
+    Parameters and attributes are those of :class:`ModuleClassifier`, without ``classes_``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from tabkd.neural import ModuleRegressor
+    >>> from torch import nn
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> line = lambda n_features, n_outputs: nn.Linear(n_features, n_outputs)
+    >>> ModuleRegressor(line, learning_rate=0.1, random_state=0).fit(X, y).score(X, y) > 0.4
+    True
+    """
 
     def _exported(self) -> nn.Module:
         """The network with the targets' mean and scale behind it."""

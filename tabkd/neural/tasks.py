@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-__all__ = ["NeuralClassifierMixin", "NeuralRegressorMixin", "device_of"]
+__all__ = ["NeuralClassifierMixin", "NeuralRegressorMixin", "check_metric", "device_of"]
 
 
 def device_of(device: Any) -> str:
@@ -35,7 +36,8 @@ def device_of(device: Any) -> str:
 class NeuralClassifierMixin:
     """Labels as codes, probabilities out."""
 
-    _metric = "f1_macro"
+    #: Scores of every evaluation; the first chooses the best checkpoint.
+    _metrics = ("f1_macro", "accuracy", "neg_log_loss")
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of shape (n_samples, n_classes), float64, rows sum to 1."""
@@ -130,7 +132,7 @@ class NeuralClassifierMixin:
 class NeuralRegressorMixin:
     """Values, standardised for the training."""
 
-    _metric = "r2"
+    _metrics = ("r2", "neg_mean_squared_error")
 
     def predict(self, X: Any) -> np.ndarray:
         """Values of shape (n_samples,) or (n_samples, n_outputs)."""
@@ -189,15 +191,14 @@ class NeuralRegressorMixin:
 
 def _refuse_several(y: Any, estimator: Any) -> None:
     """One label per row is learnt, in whatever form several of them come."""
-    shape = getattr(y, "shape", (len(y),))
-    found = f"y has the shape {shape}"
-    if len(shape) == 1:
-        several = [labels for labels in y if isinstance(labels, list | tuple | set) and len(labels) != 1]
-        found = f"y holds {several[0]!r}" if several else ""
-    if found and shape[1:] != (1,):
+    shape = y.shape if hasattr(y, "shape") else (len(y),)
+    found = f"y has the shape {shape}" if shape[1:] not in ((), (1,)) else ""
+    if len(shape) == 1 and (several := [row for row in y if isinstance(row, list | tuple | set) and len(row) != 1]):
+        found = f"y holds {several[0]!r}"
+    if found:
         raise ValueError(
-            f"{found}, but one label per row is learnt. Fit one estimator per label: scikit-learn's OneVsRestClassifier("
-            f"{type(estimator).__name__}(...)) takes an indicator matrix (MultiLabelBinarizer makes one)."
+            f"{found}, but one label per row is learnt. Fit one estimator per label: an indicator matrix, which "
+            f"MultiLabelBinarizer makes, goes into scikit-learn's OneVsRestClassifier({type(estimator).__name__}(...))."
         )
 
 
@@ -223,6 +224,12 @@ class _Answers(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.estimator_type = self._estimator_type
         return tags
+
+
+def check_metric(metric: str | None, own: Collection[str]) -> None:
+    """Raise unless it is one of ``own`` or of scikit-learn's scorers, before the training that it is to judge."""
+    if metric is not None and metric not in own:
+        get_scorer(metric)
 
 
 def _with_asked(
