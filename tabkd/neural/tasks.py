@@ -191,7 +191,8 @@ class NeuralRegressorMixin:
 
 def _refuse_several(y: Any, estimator: Any) -> None:
     """One label per row is learnt, in whatever form several of them come."""
-    shape = y.shape if hasattr(y, "shape") else (len(y),)
+    y = y if isinstance(y, list | tuple) or hasattr(y, "shape") else np.asarray(y)
+    shape = (len(y),) if isinstance(y, list | tuple) else y.shape
     found = f"y has the shape {shape}" if shape[1:] not in ((), (1,)) else ""
     if len(shape) == 1 and (several := [row for row in y if isinstance(row, list | tuple | set) and len(row) != 1]):
         found = f"y holds {several[0]!r}"
