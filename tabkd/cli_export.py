@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tabkd.cli_device import MODEL, README, RUNTIME, SCRIPT, TEXT_RUNTIME, column_rows, device_files
 from tabkd.cli_errors import bad_input, reported
 from tabkd.cli_text import aligned
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from tabkd.runtime import OnnxPredictor
 
 __all__ = ["export", "inspect", "predict_file"]
-
-MODEL, RUNTIME, SCRIPT, README = "student.onnx", "runtime.py", "predict.py", "README.md"
-#: Categories of a column that ``inspect`` shows.
-_SHOWN = 8
 
 
 def export(
@@ -51,10 +48,14 @@ def export(
     rows: Annotated[
         Path | None, typer.Option(help="Table of rows to prove the file on, beside the usual ones.")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="A transformer in a quarter of the size; its loss is measured on --rows.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Write a saved student as one ONNX file, proved to answer as Python does."""
     with reported():
+        from tabkd.cli_texts import check_export, export_transformer, reads_texts
         from tabkd.export import to_onnx
         from tabkd.export.c_program import c_example
         from tabkd.export.kotlin_program import kotlin_example
@@ -67,19 +68,29 @@ def export(
         if all(target is None for target in (out, with_runtime, web, mobile)):
             raise InputError(f"Nothing says where to write. Give --out {MODEL}, --with-runtime or --web FOLDER.")
         name = MODEL if out is None else out.name
+        summary = load_summary(model)
+        texts = reads_texts(summary)
+        own = {"--inputs": inputs != "columns", "--precision": precision != "float32", "--compact": compact}
+        check_export(texts, {"--web": web, "--c": c, "--kotlin": kotlin, "--mobile": mobile, **own}, int8, rows)
         folders: dict[Path, tuple[str, ...]] = {}
         if with_runtime is not None:
-            folders[with_runtime] = (name, RUNTIME, SCRIPT, README)
+            folders[with_runtime] = (name, RUNTIME, SCRIPT, README, *([TEXT_RUNTIME] if texts else []))
         if web is not None:
             folders[web] = (MODEL, "index.html")
         if mobile is not None:
             folders[mobile] = (Path(name).with_suffix(".ort").name,)
         _check_free([out] if out is not None else [], folders, overwrite)
         _check_free([], {source.parent: (source.name,) for source in (c, kotlin) if source is not None}, overwrite)
-        summary, fitted = load_summary(model), load_model(model)
-        table = None if rows is None else read_table(rows, text=summary["text_columns"])
+        fitted = load_model(model)
+        table = None
+        if rows is not None:
+            table = read_table(rows, text=summary["text_columns"], free=summary.get("free_text", ()))
         with TemporaryDirectory() as folder, bad_input():
-            made = to_onnx(fitted, Path(folder, name), X=table, inputs=inputs, precision=precision, compact=compact)
+            made = Path(folder, name)
+            if texts:
+                export_transformer(fitted, made, table, summary["target"], int8=int8)
+            else:
+                to_onnx(fitted, made, X=table, inputs=inputs, precision=precision, compact=compact)
             content = made.read_bytes()
             if web is not None:
                 write_web(made, web, ort=ort)
@@ -91,12 +102,15 @@ def export(
         described = OnnxPredictor(content).metadata
         files = examples if out is None else {out: content, **examples}
         if with_runtime is not None:
-            files |= _device_files(with_runtime, name, content, described)
+            files |= device_files(with_runtime, name, content, described)
         _write(files)
         pages = [] if web is None else [web / "index.html"]
         written = [*map(str, [*files, *pages, *([] if mobile is None else [mobile])])]
         typer.echo(f"Wrote {', '.join(written)}.")
-        typer.echo(f"The model: {_size(len(content))}. {_proof_line(described['proof'])}")
+        said = (
+            _proof_line(described["proof"]) if "proof" in described else f"int8 {_int8_line(described['quantized'])}."
+        )
+        typer.echo(f"The model: {_size(len(content))}. {said}")
 
 
 def inspect(model: Annotated[Path, typer.Argument(help="File that tabkd export wrote.")]) -> None:
@@ -104,7 +118,7 @@ def inspect(model: Annotated[Path, typer.Argument(help="File that tabkd export w
     with reported():
         predictor = _opened(model)
         head = f"{model.name}: {predictor.metadata['task']}, {_size(model.stat().st_size)}"
-        facts, columns = _facts(model, predictor), _column_rows(predictor.metadata)
+        facts, columns = _facts(model, predictor), column_rows(predictor.metadata)
         typer.echo("\n".join([head, "", *aligned(facts), "", *aligned(columns)]))
 
 
@@ -139,7 +153,8 @@ def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.
         raise InputError("--proba needs a classification model, but this one is a regression. Leave it out.")
     columns = predictor.metadata["columns"]
     texts = [c["name"] for c in columns if c["kind"] == "category" and c["type"] == "string"]
-    frame = read_table(test, text=[*texts, *([id] if id else [])])
+    free = [c["name"] for c in columns if c["kind"] == "text"]
+    frame = read_table(test, text=[*texts, *([id] if id else [])], free=free)
     if id is not None and id not in frame:
         raise InputError(f"--id {id} is not among the columns of {test}.{near(id, frame)}")
     with bad_input(test):
@@ -166,7 +181,7 @@ def _opened(path: Path) -> OnnxPredictor:
         return OnnxPredictor(path)
 
 
-# ---------------------------------------------------------------- a folder for a device
+# ---------------------------------------------------------------- writing
 
 
 def _check_free(paths: list[Path], folders: dict[Path, tuple[str, ...]], overwrite: bool) -> None:
@@ -183,19 +198,6 @@ def _check_free(paths: list[Path], folders: dict[Path, tuple[str, ...]], overwri
             raise InputError(f"{path} exists. Give another name, or --overwrite.")
 
 
-def _device_files(folder: Path, name: str, content: bytes, described: dict[str, Any]) -> dict[Path, bytes]:
-    """The model, the runtime, a script that predicts a CSV file, and how to use them."""
-    from tabkd import runtime
-
-    columns = "\n".join(f"    {line}" for line in aligned(_column_rows(described)))
-    return {
-        folder / name: content,
-        folder / RUNTIME: Path(runtime.__file__).read_bytes(),
-        folder / SCRIPT: _SCRIPT.replace(MODEL, name).encode(),
-        folder / README: _README.replace(MODEL, name).replace("COLUMNS", columns).encode(),
-    }
-
-
 def _write(files: dict[Path, bytes]) -> None:
     from tabkd.files import InputError, replacing
 
@@ -206,71 +208,6 @@ def _write(files: dict[Path, bytes]) -> None:
                 temporary.write_bytes(content)
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror}. Give another name.") from error
-
-
-_SCRIPT = '''"""Predict the rows of a CSV file (UTF-8): python predict.py rows.csv predictions.csv"""
-
-import csv
-import sys
-from pathlib import Path
-
-from runtime import OnnxPredictor
-
-MISSING = {"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"}
-
-
-def read(cell, kind):
-    """A cell as the model takes it: numbers may stay text, which the runtime converts."""
-    if cell is None or cell in MISSING:
-        return None
-    if kind == "boolean":
-        return {"true": True, "false": False}.get(cell.lower(), cell)
-    return cell
-
-
-def main(rows_path, out_path):
-    predictor = OnnxPredictor(Path(__file__).with_name("student.onnx"))
-    kinds = {column["name"]: column["kind"] for column in predictor.metadata["columns"]}
-    with open(rows_path, newline="", encoding="utf-8-sig") as file:
-        rows = [{name: read(cell, kinds.get(name)) for name, cell in row.items()} for row in csv.DictReader(file)]
-    answers = predictor.predict(rows)
-    if predictor.classes is None:
-        values = answers.reshape(len(rows), -1)
-        names = ["prediction"] if values.shape[1] == 1 else [f"prediction_{i}" for i in range(values.shape[1])]
-        lines = values.tolist()
-    else:
-        names = ["label", *(f"probability_{label}" for label in predictor.classes.tolist())]
-        probabilities = predictor.predict_proba(rows).tolist()
-        lines = [[label, *shares] for label, shares in zip(answers.tolist(), probabilities)]
-    with open(out_path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([names, *lines])
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
-'''
-
-_README = """# student.onnx
-
-A model that needs NumPy and onnxruntime, and nothing of what trained it:
-
-    pip install numpy 'onnxruntime!=1.26.0'
-    python predict.py rows.csv predictions.csv
-
-Or in a program of your own:
-
-    from runtime import OnnxPredictor
-
-    predictor = OnnxPredictor("student.onnx")
-    predictor.predict_one({...})   # one row, as a dict from column to value
-    predictor.predict(table)       # a dict of lists, a list of dicts, a pandas or polars frame, an array
-
-A missing value is None, NaN or "". The columns that it needs:
-
-COLUMNS
-"""
 
 
 # ---------------------------------------------------------------- inspect
@@ -350,16 +287,6 @@ def _int8_line(report: dict[str, Any]) -> str:
         f"loses {report['drop']:.4f} of {report['measure']} on {report['rows']:,} rows (allowed {report['max_drop']}); "
         f"attempt {len(report['attempts'])}{left_out}"
     )
-
-
-def _column_rows(described: dict[str, Any]) -> list[list[str]]:
-    rows = [["column", "kind", "tensor", "missing", "categories"]]
-    for column in described["columns"]:
-        known = [str(category) for category in column.get("categories", ())]
-        shown = ", ".join(known[:_SHOWN]) + (f", ... ({len(known)})" if len(known) > _SHOWN else "")
-        missing = '""' if column["type"] == "string" else "NaN"
-        rows.append([column["name"], column["kind"], column["type"], missing, shown])
-    return rows
 
 
 def _size(size: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from tabkd.cli_texts import TextSettings
     from tabkd.competition import Plan, Target
     from tabkd.presets import Metric
 
@@ -48,6 +49,8 @@ class Settings:
     transfer: str | None = None
     generations: int = 1
     impute: str | None = None
+    temperature: float | None = None
+    texts: TextSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Tables:
     groups: str | None = None
     weight: str | None = None
     unlabeled: pd.DataFrame | None = None
+    texts: tuple[str, ...] = ()
 
 
 def fit(
@@ -72,8 +76,8 @@ def fit(
     test: cli_options.Test = None,
     id: cli_options.Id = None,
     sample_submission: cli_options.SampleSubmission = None,
-    teacher: cli_options.Teacher = "lightgbm",
-    student: cli_options.Student = "lightgbm",
+    teacher: cli_options.Reader = "lightgbm",
+    student: cli_options.Reader = "lightgbm",
     metric: cli_options.Metric = None,
     task: cli_options.Task = None,
     positive: cli_options.Positive = None,
@@ -86,6 +90,12 @@ def fit(
     unlabeled: cli_options.Unlabeled = None,
     generations: cli_options.Generations = 1,
     impute: cli_options.Impute = None,
+    text_columns: cli_options.TextColumns = None,
+    max_length: cli_options.MaxLength = None,
+    epochs: cli_options.Epochs = 3.0,
+    batch_size: cli_options.BatchSize = 32,
+    learning_rate: cli_options.LearningRate = 5e-5,
+    temperature: cli_options.Temperature = None,
     ensemble: cli_options.Ensemble = False,
     folds: cli_options.Folds = 5,
     seed: cli_options.Seed = 0,
@@ -95,11 +105,12 @@ def fit(
 ) -> None:
     """Train teacher, student and the student's control on a table, and write what a competition needs."""
     with reported():
+        from tabkd.cli_texts import TextSettings
         from tabkd.results import prepare_folder
 
         settings = Settings(
             "fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs, transfer, generations,
-            impute,
+            impute, temperature, TextSettings(max_length, epochs, batch_size, learning_rate) if text_columns else None,
         )  # fmt: skip
         tables = read_tables(
             train,
@@ -113,7 +124,10 @@ def fit(
             student=student_features or [],
             task=task,
             positive=positive,
+            texts=text_columns or [],
         )
+        if tables.texts:
+            _check_texts(tables, settings)
         tables = _with_unlabeled(tables, unlabeled, settings)
         prepare_folder(out, overwrite=overwrite)
         fit_tables(tables, settings, out)
@@ -148,6 +162,7 @@ def read_tables(
     student: list[str],
     task: str | None,
     positive: str | None,
+    texts: list[str] | None = None,
 ) -> Tables:
     """Read the tables that a command names, and plan which column is what."""
     from tabkd.competition import check_columns, plan_columns, read_target, text_columns
@@ -158,10 +173,10 @@ def read_tables(
     if sample_path is not None and test_path is not None and id is None:
         header = read_header(test_path)
         id = next((name for name in read_header(sample_path) if name in header and name != target), None)
-    named = [] if id is None else [id]
-    train = read_table(train_path, text=named)
+    named, texts = [] if id is None else [id], listed(texts or [], set(read_header(train_path)) if texts else set())
+    train = read_table(train_path, text=named, free=texts)
     # A column that is text in one table must not become numbers where it happens to hold digits alone.
-    test = None if test_path is None else read_table(test_path, text=[*text_columns(train), *named])
+    test = None if test_path is None else read_table(test_path, text=[*text_columns(train), *named], free=texts)
     sample = None if sample_path is None else read_table(sample_path, text=named)
     known = {*train.columns, *([] if test is None else test.columns)}
     plan = plan_columns(
@@ -173,9 +188,11 @@ def read_tables(
         weight=weight,
         drop=listed(drop, known),
         student=listed(student, known),
+        texts=texts,
     )
     check_columns(train, test, plan)
-    tables = Tables(train, test, sample, read_target(train[target], task=task, positive=positive), plan, groups, weight)
+    answers = read_target(train[target], task=task, positive=positive)
+    tables = Tables(train, test, sample, answers, plan, groups, weight, texts=tuple(texts))
     typer.echo(f"{train_path.name}: {len(train)} rows, {train.shape[1]} columns.")
     return tables
 
@@ -186,12 +203,23 @@ def _with_unlabeled(tables: Tables, path: Path | None, settings: Settings) -> Ta
     from tabkd.files import InputError, read_table
 
     if path is not None:
-        return replace(tables, unlabeled=read_table(path, text=text_columns(tables.train)))
+        rows = read_table(path, text=text_columns(tables.train), free=tables.texts)
+        return replace(tables, unlabeled=rows)
     if settings.transfer != "self-training":
         return tables
     if tables.test is None:
         raise InputError("--transfer self-training needs rows without labels. Give them with --unlabeled or --test.")
     return replace(tables, unlabeled=tables.test)
+
+
+def _check_texts(tables: Tables, settings: Settings) -> None:
+    from tabkd.cli_texts import check_texts
+    from tabkd.files import InputError
+
+    if settings.impute is not None or settings.transfer == "munge":
+        option = "--impute" if settings.impute is not None else "--transfer munge"
+        raise InputError(f"{option} is for numbers and categories, not for --text-columns. Leave one of them out.")
+    check_texts(settings.teacher, settings.student, tables.plan.features, tables.plan.student, tables.texts)
 
 
 # ---------------------------------------------------------------- fitting
@@ -249,9 +277,10 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
         target,
         plan,
         scores,
-        settings=vars(settings),
+        settings=asdict(settings),
         metric=metric.name,
-        text_columns=text_columns(train[plan.student]),
+        text_columns=[name for name in text_columns(train[plan.student]) if name not in tables.texts],
+        free_text=list(tables.texts),
         seconds=round(time.monotonic() - started, 1),
         **more,
     )
@@ -261,27 +290,23 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
 
 def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
     from tabkd import DistilledEstimator
-    from tabkd.competition import text_columns
-    from tabkd.presets import make_model, threads_for
+    from tabkd.cli_texts import TEMPERATURE, columns_of, is_transformer
 
-    features = tables.train[tables.plan.features]
-    regression, threads = tables.target.regression, threads_for(features.size, settings.n_jobs)
-    text = text_columns(features)
-    teacher = make_model(
-        settings.teacher, "teacher", regression=regression, rounds=TEACHER_ROUNDS, threads=threads, text=text
-    )
-    # No text for the student: CatBoost's own categories would not run on every device.
-    student = make_model(settings.student, "student", regression=regression, rounds=STUDENT_ROUNDS, threads=threads)
-    tunes = tables.target.two_classes and metric.of_labels and not metric.own
+    plan, reading = tables.plan, bool(tables.texts) and is_transformer(settings.student)
+    # A transformer is exported without a threshold: it answers with the likeliest label.
+    tunes = tables.target.two_classes and metric.of_labels and not metric.own and not reading
+    usual = TEMPERATURE if reading and not tables.target.regression else 1.0
     return DistilledEstimator(
-        teacher,
-        student,
-        student_features=tables.plan.student,
+        _model("teacher", tables, settings),
+        _model("student", tables, settings),
+        teacher_features=columns_of(settings.teacher, plan.features, tables.texts) if tables.texts else None,
+        student_features=columns_of(settings.student, plan.student, tables.texts) if tables.texts else plan.student,
         cv=settings.folds,
         alpha=settings.alpha,
+        temperature=usual if settings.temperature is None else settings.temperature,
         transfer=settings.transfer,
         generations=settings.generations,
-        impute=_read_impute(settings.impute, features.columns),
+        impute=_read_impute(settings.impute, plan.features),
         ensemble=settings.ensemble,
         threshold=metric.name if tunes else None,
         scoring=metric.scoring,
@@ -289,6 +314,23 @@ def _estimator(tables: Tables, settings: Settings, metric: Metric) -> Any:
         random_state=settings.seed,
         verbose=1,
     )
+
+
+def _model(role: str, tables: Tables, settings: Settings) -> Any:
+    from tabkd.cli_texts import is_transformer, make_transformer
+    from tabkd.competition import text_columns
+    from tabkd.presets import make_model, threads_for
+
+    name, other = settings.teacher, settings.student
+    if role == "student":
+        name, other = other, name
+    regression, features = tables.target.regression, tables.train[tables.plan.features].drop(columns=[*tables.texts])
+    if settings.texts is not None and is_transformer(name):
+        return make_transformer(name, other, settings.texts, regression=regression)
+    # No text for the student: CatBoost's own categories would not run on every device.
+    rounds, text = (TEACHER_ROUNDS, text_columns(features)) if role == "teacher" else (STUDENT_ROUNDS, [])
+    threads = threads_for(features.size, settings.n_jobs)
+    return make_model(name, role, regression=regression, rounds=rounds, threads=threads, text=text)
 
 
 def _read_impute(text: str | None, known: Iterable[str]) -> Any:
@@ -313,10 +355,19 @@ def _announce(tables: Tables, settings: Settings) -> None:
     """Say what is about to be fitted to what."""
     target, plan = tables.target, tables.plan
     typer.echo(f"target    {target.describe()}")
-    typer.echo(f"teacher   {settings.teacher} on {len(plan.features)} columns")
+    typer.echo(f"teacher   {settings.teacher} on {_read_by(settings.teacher, plan.features, tables.texts)}")
     also = "" if len(plan.student) < len(plan.features) else " (all: --test or --student-features would name fewer)"
-    typer.echo(f"student   {settings.student} on {len(plan.student)} columns{also}")
+    typer.echo(f"student   {settings.student} on {_read_by(settings.student, plan.student, tables.texts)}{also}")
     if tables.unlabeled is not None:
         typer.echo(f"unlabeled {len(tables.unlabeled)} rows")
     for name, why in plan.dropped.items():
         typer.echo(f"dropped   {name}: {why}")
+
+
+def _read_by(model: str, columns: list[str], texts: tuple[str, ...]) -> str:
+    from tabkd.cli_texts import columns_of, is_transformer
+
+    if not texts:
+        return f"{len(columns)} columns"
+    read = columns_of(model, columns, texts)
+    return f"the texts {', '.join(read)}" if is_transformer(model) else f"{len(read)} columns"

@@ -17,6 +17,7 @@ Id = Annotated[str | None, typer.Option("--id", help="Column that names the rows
 SampleSubmission = Annotated[Path | None, typer.Option(help="Shape of the submission to write.")]
 Teacher = Annotated[str, typer.Option(help="lightgbm, catboost, xgboost, random_forest or extra_trees.")]
 Student = Annotated[str, typer.Option(help="One of these, or tree.")]
+Reader = Annotated[str, typer.Option(help="As the others; with --text-columns also a transformer's folder or name.")]
 Metric = Annotated[
     str | None, typer.Option(help="scikit-learn scorer, or module:function of (y_true, y_pred); greater is better.")
 ]
@@ -44,4 +45,16 @@ Ensemble = Annotated[
 Folds = Annotated[int, typer.Option(min=3, help="Folds of the cross-fitting.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of folds, models and choices.")]
 Jobs = Annotated[int | None, typer.Option(help="Fits under way at once.")]
+TextColumns = Annotated[
+    list[str] | None, typer.Option(help="Columns of free text, listed likewise, which transformers read.")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(min=2, help="Tokens kept of a text.  [default: all it has positions for]")
+]
+Epochs = Annotated[float, typer.Option(help="Of a transformer's training.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Texts per step of it.")]
+LearningRate = Annotated[float, typer.Option(help="Of it.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Softens the teacher's answers.  [default: 4 for a transformer of classes, else 1]")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results in a folder.")]

@@ -87,6 +87,9 @@ class Target:
         model.classes_ = self.coded_labels
         for part in (model.teacher_, model.student_, model.control_):
             part.set_params(classes=self.coded_labels)
+            for adapter in [member.adapter for member in part.members if hasattr(member.adapter.estimator, "to_onnx")]:
+                # It writes its file by itself, and its own labels into it.
+                adapter.classes = adapter.estimator.classes_ = self.coded_labels
 
     def describe(self) -> str:
         """A line for people."""
@@ -178,6 +181,7 @@ def plan_columns(
     weight: str | None = None,
     drop: Sequence[str] = (),
     student: Sequence[str] = (),
+    texts: Sequence[str] = (),
 ) -> Plan:
     """Decide which columns teacher and student read.
 
@@ -192,6 +196,8 @@ def plan_columns(
         Columns to leave out.
     student : sequence of str
         The student's columns; they are kept even if they look like identifiers.
+    texts : sequence of str
+        Columns of free text, which differ in every row and are no identifiers.
 
     Returns
     -------
@@ -209,11 +215,13 @@ def plan_columns(
     _check_known([name for name in (weight,) if name], "--weight", train.columns)
     _check_known(drop, "--drop", given)
     reserved = {target, id, groups, weight, *drop}
-    _check_known(student, "--student-features", [name for name in train.columns if name not in reserved])
+    free = [name for name in train.columns if name not in reserved]
+    _check_known(student, "--student-features", free)
+    _check_known(texts, "--text-columns", free)
     _check_test(train, test, student, reserved)
     dropped = dict.fromkeys(drop, "--drop")
     for name in train.columns:
-        why = None if name in reserved or name in student else identifier(train[name])
+        why = None if name in {*reserved, *student, *texts} else identifier(train[name])
         if why is not None:
             dropped[name] = why
     features = [name for name in train.columns if name not in reserved and name not in dropped]

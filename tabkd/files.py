@@ -99,7 +99,7 @@ def read_header(path: Path) -> list[str]:
     return names
 
 
-def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] = ()) -> pd.DataFrame:
     """Read a table.
 
     Parameters
@@ -109,6 +109,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
         if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``.
     text : collection of str
         Columns that stay text, such as identifiers with leading zeros.
+    free : collection of str
+        Columns of free text, where "NA" or "null" is something that somebody wrote; ``""`` where a text is missing.
 
     Returns
     -------
@@ -122,10 +124,14 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
     """
     if _is_parquet(path):
         frame = _read_parquet(path)
-        frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in text if name in frame})
+        texts = {name: frame[name].map(str, na_action="ignore") for name in {*text, *free} if name in frame}
+        frame = frame.assign(**texts).fillna(dict.fromkeys(free, ""))
     else:
         names = read_header(path)
-        frame = _read_csv(path, dtype={name: str for name in text if name in names}, index_col=False, low_memory=False)
+        kinds = {name: str for name in [*text, *free] if name in names}
+        frame = _read_csv(path, dtype=kinds, index_col=False, low_memory=False)
+        if own := [name for name in free if name in names]:
+            frame[own] = _read_csv(path, dtype=str, usecols=own, keep_default_na=False)[own]
     if len(frame) == 0:
         raise InputError(f"{path} has a header, but no rows. Give a table with rows.")
     return frame

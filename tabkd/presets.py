@@ -130,7 +130,8 @@ def make_model(
         If there is no model of that name.
     """
     if name not in MODELS:
-        raise InputError(f"--{role} {name} is unknown.{near(name, MODELS)} Choose from {', '.join(MODELS)}.")
+        hint = " Transformers are for tabkd fit with --text-columns." if Path(name).exists() or "/" in name else ""
+        raise InputError(f"--{role} {name} is unknown.{near(name, MODELS)} Choose from {', '.join(MODELS)}.{hint}")
     return MODELS[name](regression, rounds, threads, list(text))
 
 

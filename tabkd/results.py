@@ -99,7 +99,7 @@ def scores_of(model: Any, metric: Metric, targets: Targets, groups: np.ndarray |
     Parameters
     ----------
     model : DistilledEstimator
-        Fitted on pairs of folds.
+        Fitted on pairs of folds, or on one split.
     metric : Metric
     targets : Targets
     groups : ndarray of shape (n_samples,) or None
@@ -122,16 +122,25 @@ def scores_of(model: Any, metric: Metric, targets: Targets, groups: np.ndarray |
         usual = ["neg_mean_squared_error", "r2"]
     else:
         usual = ["neg_log_loss", "roc_auc" if len(targets.classes) == 2 else "accuracy"]
+    scored = _scored(model)
+    rows = np.flatnonzero(scored)
     for name in usual:
         if name not in found:
             judge = Judge(targets, groups=groups, scoring=name, seed=seed)
             teacher, control, student = (
-                judge.judged(predictions[None])
+                judge.judged(np.where(scored[:, None], predictions, 0.0)[None])
                 for predictions in (model.soft_targets_, model.control_predictions_, model.student_predictions_)
             )
-            gain, error = judge.compare(student, control)
-            found[name] = Scores(judge.score(teacher), judge.score(control), judge.score(student), gain, error)
+            gain, error = judge.compare(student, control, rows)
+            found[name] = Scores(
+                judge.score(teacher, rows), judge.score(control, rows), judge.score(student, rows), gain, error
+            )
     return found
+
+
+def _scored(model: Any) -> np.ndarray:
+    """The rows that no compared model has seen: all of them, or those put aside where one split is all there is."""
+    return ~np.isnan(model.student_predictions_).any(axis=1)
 
 
 def out_of_fold_tables(model: Any, target: Target, ids: pd.Series | None) -> dict[str, pd.DataFrame]:
@@ -147,13 +156,15 @@ def out_of_fold_tables(model: Any, target: Target, ids: pd.Series | None) -> dic
     Returns
     -------
     dict of str to DataFrame
-        By the name of the file. For two classes the predictions are those of the positive label.
+        By the name of the file. For two classes the predictions are those of the positive label. Rows that were
+        trained on hold none.
     """
+    soft = np.where(_scored(model)[:, None], model.soft_targets_, np.nan)
     first: dict[str, Any] = {} if ids is None else {str(ids.name): ids.to_numpy()}
     kept = slice(1, None) if target.two_classes else slice(None)
     labels = None if target.labels is None else target.labels[kept]
     return {
-        SOFT_TARGETS: pd.DataFrame({**first, **probability_columns("teacher", model.soft_targets_, target.labels)}),
+        SOFT_TARGETS: pd.DataFrame({**first, **probability_columns("teacher", soft, target.labels)}),
         PREDICTIONS: pd.DataFrame(
             {
                 **first,

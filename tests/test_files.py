@@ -34,6 +34,14 @@ def test_a_table_survives_writing_and_reading(tmp_path: Path, name: str) -> None
     pd.testing.assert_frame_equal(read_table(tmp_path / name), KOREAN)
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_free_text_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+    texts = ["NA", "", "007", " null"]
+    pd.DataFrame({"n": [1, 2, 3, 4], "t": texts}).to_csv(tmp_path / "t.csv", index=False, encoding="utf-8")
+    pd.DataFrame({"n": [1, 2, 3, 4], "t": ["NA", None, "007", " null"]}).to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / name, free=["t"])["t"].tolist() == texts
+
+
 def test_identifiers_keep_their_leading_zeros(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,a\n007,1\n", encoding="utf-8")
     assert read_table(tmp_path / "t.csv", text=["id"])["id"].tolist() == ["007"]

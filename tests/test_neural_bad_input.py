@@ -11,9 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from transformers import BertForSequenceClassification, BertTokenizerFast, DistilBertConfig
 
@@ -22,8 +24,10 @@ from tabkd.neural import (
     HardLabels,
     Hidden,
     Relations,
+    SelfDistillation,
     SoftLabels,
     Stage,
+    TransformerRegressor,
     progressive,
 )
 from tabkd.neural.distiller import Distiller
@@ -69,6 +73,7 @@ def test_longer_texts_are_cut(teacher):
         ({"max_length": 100}, ValueError, "max_length must be from 2 to 24"),
         ({"validation_fraction": 1.5}, ValueError, "validation_fraction must be between 0 and 1, got 1.5"),
         ({"tokenizer": None}, ValueError, "its tokenizer is not known"),
+        ({"metric": "f1_makro"}, ValueError, "'f1_makro' is not a valid scoring value"),
         ({"text_columns": "story"}, ValueError, r"text_columns names unknown columns \['story'\]"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -133,11 +138,26 @@ def test_teacher_of_other_classes_is_refused(teacher):
         classifier(teacher=teacher).fit(X, np.where(Y == "yes", "a", "b"))
 
 
-def test_several_labels_per_row_are_refused():
-    y = np.empty(2, dtype=object)
-    y[:] = [["a", "b"], ["a"]]
-    with pytest.raises(ValueError, match="Several labels per row"):
+LISTS = [["a", "b"], ["a"]]
+
+
+@pytest.mark.parametrize(
+    "y", [LISTS, pd.Series(LISTS), np.eye(2), csr_array(np.eye(2))], ids=["lists", "series", "indicators", "sparse"]
+)
+def test_several_labels_per_row_are_refused(y):
+    with pytest.raises(ValueError, match=r"one label per row .* OneVsRestClassifier\(TransformerClassifier"):
         classifier().fit(X[:2], y)
+
+
+def test_exits_of_a_regressor_are_refused():
+    with pytest.raises(ValueError, match="SelfDistillation is for classifiers"):
+        TransformerRegressor(config(), tokenizer=TOKENIZER, objective=SelfDistillation((1,))).fit(X[:4], np.arange(4))
+
+
+def test_one_estimator_per_label_is_the_way_to_several():
+    both = np.column_stack([Y == "yes", np.char.find(X, "film") >= 0]).astype(int)
+    model = OneVsRestClassifier(classifier(epochs=1)).fit(X[:80], both[:80])
+    assert model.predict(X[:5]).shape == model.predict_proba(X[:5]).shape == (5, 2)
 
 
 def test_batch_without_labels_has_a_finite_loss(teacher):

@@ -59,7 +59,7 @@ def test_every_exit_learns_the_labels(fitted):
 
 def test_exits_learn_from_the_last_layer_and_it_does_not_learn_from_them():
     logits = torch.randn(6, 3, 2, requires_grad=True)
-    loss = SelfDistillation((1, 2), alpha=1.0)(
+    loss = SelfDistillation((1, 2), alpha=0.0)(
         Outputs(logits), None, Batch(labels=torch.full((6,), -100)), nn.ModuleDict()
     )
     loss.backward()
@@ -74,7 +74,7 @@ def test_loss_is_that_of_the_paper():
         torch.log_softmax(first / 2, 1), torch.softmax(last / 2, 1), reduction="batchmean"
     )
     expected = nn.functional.cross_entropy(last, labels) + 0.7 * nn.functional.cross_entropy(first, labels)
-    term = SelfDistillation((1,), alpha=0.3, temperature=2.0)
+    term = SelfDistillation((1,), alpha=0.7, temperature=2.0)
     found = term(Outputs(logits), None, Batch(labels=labels), nn.ModuleDict())
     torch.testing.assert_close(found, expected + 0.3 * 4 * divergence)
 

@@ -266,3 +266,43 @@ def test_module_regressor_learns():
     data, labels = digits()
     model = ModuleRegressor(lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)), learning_rate=0.01)
     assert model.fit(data, labels * 1000.0).score(data, labels * 1000.0) > 0.7
+
+
+def test_function_is_given_the_sizes_that_it_names():
+    data, labels = digits()
+    sizes = []
+
+    def made(n_outputs, width=8, n_features=0):
+        sizes.append((n_features, n_outputs))
+        return nn.Sequential(nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
+
+    ModuleClassifier(made, epochs=1).fit(data, labels)
+    assert sizes == [(64, 10)]
+
+
+def test_module_of_too_few_outputs_is_refused_before_the_training():
+    data, labels = digits()
+    with pytest.raises(ValueError, match=r"one row with a tensor of shape \(1, 10\), but must with \(1, 2\)"):
+        ModuleClassifier(layers(8)).fit(data, labels > 4)
+
+
+def test_rows_of_an_image_have_channels():
+    images = np.random.default_rng(0).normal(size=(40, 3, 8, 8)).astype(np.float32)
+
+    def made(n_features, n_outputs):
+        return nn.Sequential(nn.Conv2d(n_features, 4, 3), nn.Flatten(), nn.Linear(4 * 36, n_outputs))
+
+    model = ModuleClassifier(made, epochs=1).fit(images, np.arange(40) % 2)
+    assert model.predict_proba(images).shape == (40, 2)
+
+
+def test_module_of_a_function_goes_on_in_another_process(tmp_path):
+    data, labels = digits()
+
+    def maker():  # each call makes another function, as each process does
+        return lambda n_outputs: nn.Linear(64, n_outputs)
+
+    first, second = (
+        ModuleClassifier(maker(), epochs=1, output_dir=tmp_path, random_state=0).fit(data, labels) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.predict_proba(data), second.predict_proba(data))

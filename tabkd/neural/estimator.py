@@ -10,12 +10,13 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.validation import column_or_1d
 from torch import nn
 
+from tabkd._compat import check_sample_weight
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.stages import Stage
+from tabkd.neural.tasks import check_metric
 from tabkd.neural.teachers import log_soft_targets, module_of
 from tabkd.neural.trainable import Trainable
 from tabkd.neural.training import Lesson, Plan, collator, seeded_globals, train
@@ -28,7 +29,7 @@ class NeuralEstimator(Trainable):
 
     #: Folds are not the default: a fit takes long.
     fits_slowly = True
-    # What a subclass must give: _reader(model), _built(n_outputs), and the mixin of a classifier or a regressor.
+    # What a subclass must give: _reader(model), _built(X, n_outputs), and the mixin of a classifier or a regressor.
 
     def fit(self, X: Any, y: Any, *, sample_weight: Any = None, eval_set: Any = None) -> Self:
         """Train on labels, and on a teacher's answers if there is a ``teacher``.
@@ -120,15 +121,19 @@ class NeuralEstimator(Trainable):
     ) -> Self:
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self._begin(y)
+        check_metric(self.metric, self._metrics)
+        X, weight = self._checked(X, fitting=True), None
+        if sample_weight is not None:
+            check_consistent_length(y, sample_weight)
+            weight = check_sample_weight(sample_weight, y, ensure_non_negative=True).astype(np.float32)
         with seeded_globals(seed), ExitStack() as stack:
-            student = self._built(self._n_outputs(y))
+            student = self._built(X, self._n_outputs(y))
             reader = self._reader(student)
             rows = reader.rows(X)
             if not rows:
                 raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required. X is empty.")
-            check_consistent_length(rows, y, sample_weight)
+            check_consistent_length(rows, y)
             log_soft = answered(reader)
-            weight = None if sample_weight is None else column_or_1d(sample_weight).astype(np.float32)
             lesson = Lesson(reader.encoded(rows), self._targets(y), log_soft, weight)
             lesson, watched = self._watched(lesson, y, eval_set, reader, seed)
             stages = stages_of(
@@ -141,7 +146,7 @@ class NeuralEstimator(Trainable):
                 stack.enter_context(eager(model, needs))
             folder = self._folder(stack, lesson, stages, seed)
             plan = Plan(
-                folder, self._arguments(seed), self.metric or self._metric, self._scores, collator(reader.collated),
+                folder, self._arguments(seed), self.metric or self._metrics[0], self._scores, collator(reader.collated),
                 self.verbose,
             )  # fmt: skip
             self.history_ = train(student, stages, lesson, watched, plan, looked_into)
@@ -156,7 +161,7 @@ class NeuralEstimator(Trainable):
         if eval_set is not None:
             X_valid, y_valid = eval_set
             targets = self._targets(self._read_target(y_valid))
-            return lesson, Lesson(reader.encoded(reader.rows(X_valid)), targets)
+            return lesson, Lesson(reader.encoded(reader.rows(self._checked(X_valid))), targets)
         if not self.validation_fraction:
             return lesson, None
         if not 0 < self.validation_fraction < 1:

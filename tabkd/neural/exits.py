@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tabkd.neural.base import Term, check_number
+from tabkd.neural.base import Term
 from tabkd.neural.functions import cross_entropy, soft_kl
 from tabkd.neural.outputs import Batch, Outputs
 from tabkd.targets import check_temperature
@@ -24,7 +24,7 @@ class SelfDistillation(Term):
     """Exits behind some of a classifier's encoders, which learn from its last one: it is its own teacher.
 
     As the ``objective`` of a :class:`~tabkd.neural.TransformerClassifier`. The last layer learns the labels, each exit
-    ``(1 - alpha) * CE + alpha * temperature**2 * KL`` to the last layer's answers. The paper's hints are left out.
+    ``alpha * CE + (1 - alpha) * temperature**2 * KL`` to the last layer's answers. The paper's hints are left out.
 
     Parameters
     ----------
@@ -33,7 +33,9 @@ class SelfDistillation(Term):
     exit_confidence : float or None
         A row leaves at the first exit whose largest probability is at least that; None never leaves early. May be
         changed after the fit: ``classifier.model_.exit_confidence``.
-    alpha, temperature : float
+    alpha : float
+        Weight of the labels, from 0 to 1, as everywhere here; the paper's is 1 less that.
+    temperature : float
     weight : float
 
     References
@@ -65,7 +67,8 @@ class SelfDistillation(Term):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "layers", tuple(self.layers))
-        check_number("alpha", self.alpha)
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be in [0, 1], got {self.alpha}. Try 0.5.")
         check_temperature(self.temperature)
 
     @property
@@ -80,7 +83,7 @@ class SelfDistillation(Term):
         for ours in exits:
             hard = cross_entropy(ours, batch.labels, batch.weight)
             soft = soft_kl(ours, last.detach(), self.temperature, batch.weight)
-            total = total + (1 - self.alpha) * hard + self.alpha * soft
+            total = total + self.alpha * hard + (1 - self.alpha) * soft
         return total
 
 

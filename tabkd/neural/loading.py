@@ -17,13 +17,16 @@ __all__ = ["found", "read_model", "read_tokenizer", "without_advice"]
 
 @contextmanager
 def without_advice() -> Iterator[None]:
-    """A new head has to be trained, and is: nobody needs to be told."""
-    before = logging.get_verbosity()
+    """A new head has to be trained, and is: nobody needs to be told, nor shown how weights are read."""
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def found(path: str | Path) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
 
+from tabkd.neural.distiller import outputs_of
 from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.reading import ArrayReader
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
@@ -26,7 +29,7 @@ class _Module(NeuralEstimator):
 
     def __init__(
         self,
-        model: nn.Module | Callable[[], nn.Module],
+        model: nn.Module | Callable[..., nn.Module],
         *,
         teacher: Any = None,
         alpha: float = 0.1,
@@ -65,10 +68,33 @@ class _Module(NeuralEstimator):
     def _reader(self, model: nn.Module) -> ArrayReader:
         return ArrayReader()
 
-    def _built(self, n_outputs: int) -> nn.Module:
-        module = copy.deepcopy(self.model) if isinstance(self.model, nn.Module) else self.model()
-        if not isinstance(module, nn.Module):
+    def _checked(self, X: Any, *, fitting: bool = False) -> Any:
+        if isinstance(X, Dataset):
+            return X
+        return validate_data(self, X, reset=fitting, dtype="numeric", allow_nd=True)
+
+    def _built(self, X: Any, n_outputs: int) -> nn.Module:
+        first = Subset(X, range(min(1, len(X)))) if isinstance(X, Dataset) else X[:1]  # type: ignore[arg-type]
+        (row,) = ArrayReader().rows(first)
+        module = self._made(n_features=len(row) if row.ndim else 1, n_outputs=n_outputs)
+        with torch.no_grad():
+            shape = tuple(cast(Tensor, outputs_of(module.eval(), row[None]).logits).shape)
+        if shape != (1, n_outputs):
+            raise ValueError(
+                f"The model answers one row with a tensor of shape {shape}, but must with {(1, n_outputs)}: a logit "
+                "per class, or a value per target. Give it as many outputs, or give a function of n_outputs."
+            )
+        return module.train()
+
+    def _made(self, **sizes: int) -> nn.Module:
+        if isinstance(self.model, nn.Module):
+            return copy.deepcopy(self.model)
+        if not callable(self.model):
             raise TypeError(f"model must be a torch.nn.Module, or a function that makes one, got {self.model!r}.")
+        named = inspect.signature(self.model).parameters
+        module = self.model(**{name: size for name, size in sizes.items() if name in named})
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"model must make a torch.nn.Module, but {self.model!r} made {module!r}.")
         return module
 
     def to_onnx(self, path: Any, X: Any, **options: Any) -> Path:
@@ -107,8 +133,9 @@ class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):
     Parameters
     ----------
     model : Module or callable
-        Copied before it is trained; or a function that makes one, called under the seed of each fit. Its outputs are
-        logits of the sorted labels.
+        Copied before it is trained; or a function that makes one, called under the seed of each fit with ``n_features``
+        (the length of a row, channels of an image) and ``n_outputs``, as far as it has parameters of these names. Its
+        outputs are logits of the sorted labels.
     teacher, alpha, temperature, epochs, batch_size, learning_rate, validation_fraction, metric, training_args
         As those of :class:`~tabkd.neural.TransformerClassifier`.
     output_dir, cache, device, random_state, verbose
@@ -123,20 +150,36 @@ class ModuleClassifier(NeuralClassifierMixin, ClassifierMixin, _Module):
 
     Examples
     --------
+    >>> from functools import partial
     >>> from sklearn.datasets import load_digits
     >>> from tabkd.neural import ModuleClassifier
-    >>> from torch import Tensor, nn
+    >>> from torch import nn
     >>> X, y = load_digits(return_X_y=True)
-    >>> layers = lambda width: nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
-    >>> teacher = ModuleClassifier(lambda: layers(256), epochs=5, random_state=0).fit(X / 16, y)
-    >>> student = ModuleClassifier(lambda: layers(8), teacher=teacher, epochs=5, random_state=0).fit(X / 16, y)
+    >>> def layers(n_features, n_outputs, width=256):
+    ...     return nn.Sequential(nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_outputs))
+    >>> teacher = ModuleClassifier(layers, epochs=5, random_state=0).fit(X / 16, y)
+    >>> small = partial(layers, width=8)
+    >>> student = ModuleClassifier(small, teacher=teacher, epochs=5, random_state=0).fit(X / 16, y)
     >>> student.predict_proba(X[:3] / 16).shape
     (3, 10)
     """
 
 
 class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):
-    """Any ``torch.nn.Module`` that answers a batch of rows with values (see :class:`ModuleClassifier`)."""
+    """Any ``torch.nn.Module`` that answers a batch of rows with values, as a regressor.
+
+    Parameters and attributes are those of :class:`ModuleClassifier`, without ``classes_``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from tabkd.neural import ModuleRegressor
+    >>> from torch import nn
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> line = lambda n_features, n_outputs: nn.Linear(n_features, n_outputs)
+    >>> ModuleRegressor(line, learning_rate=0.1, random_state=0).fit(X, y).score(X, y) > 0.4
+    True
+    """
 
     def _exported(self) -> nn.Module:
         """The network with the targets' mean and scale behind it."""

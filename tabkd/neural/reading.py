@@ -127,7 +127,8 @@ class ArrayReader:
             X = [item[0] if isinstance(item, tuple | list) else item for item in items]
         elif isinstance(X, pd.DataFrame):
             X = X.to_numpy()
-        found = [torch.as_tensor(row) for row in X]
+        # Copied, so that nothing that is done to a row reaches the caller's.
+        found = [row.clone() if isinstance(row, Tensor) else torch.from_numpy(np.array(row)) for row in X]
         if not found:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
         return [row.float() if row.is_floating_point() else row for row in found]

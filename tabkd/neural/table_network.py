@@ -23,7 +23,7 @@ from tabkd.neural.base import Term
 from tabkd.neural.recipes import stages_of, two_terms
 from tabkd.neural.table_reader import TableReader
 from tabkd.neural.table_training import Plan, Remembered, Rows, train
-from tabkd.neural.tasks import NeuralRegressorMixin, device_of
+from tabkd.neural.tasks import device_of
 from tabkd.neural.teachers import answered
 from tabkd.neural.terms import HardLabels
 
@@ -271,7 +271,6 @@ class TableNetwork(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = tags.input_tags.categorical = tags.input_tags.allow_nan = True
         tags.target_tags.required = True
-        tags.target_tags.multi_output = isinstance(self, NeuralRegressorMixin)
         tags.non_deterministic = self.random_state is None
         return tags
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss, mean_squared_error, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-__all__ = ["NeuralClassifierMixin", "NeuralRegressorMixin", "device_of"]
+__all__ = ["NeuralClassifierMixin", "NeuralRegressorMixin", "check_metric", "device_of"]
 
 
 def device_of(device: Any) -> str:
@@ -34,7 +36,8 @@ def device_of(device: Any) -> str:
 class NeuralClassifierMixin:
     """Labels as codes, probabilities out."""
 
-    _metric = "f1_macro"
+    #: Scores of every evaluation; the first chooses the best checkpoint.
+    _metrics = ("f1_macro", "accuracy", "neg_log_loss")
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of shape (n_samples, n_classes), float64, rows sum to 1."""
@@ -57,12 +60,11 @@ class NeuralClassifierMixin:
                 "row that has none."
             )
         y = y.to_numpy() if isinstance(y, pd.Series) else y
+        _refuse_several(y, self)
         y = column_or_1d(np.asarray(y), warn=True)
         labelled = y[~pd.isna(y)]
         if y.dtype.kind == "f" and np.isinf(labelled).any():
             raise ValueError("y holds infinity, which is no label. Give labels, and None for a row that has none.")
-        if len(labelled) and isinstance(labelled[0], list | tuple | set):
-            raise ValueError("Several labels per row are not supported. Fit one estimator per label.")
         check_classification_targets(np.array(labelled.tolist()))
         return y
 
@@ -130,13 +132,18 @@ class NeuralClassifierMixin:
 class NeuralRegressorMixin:
     """Values, standardised for the training."""
 
-    _metric = "r2"
+    _metrics = ("r2", "neg_mean_squared_error")
 
     def predict(self, X: Any) -> np.ndarray:
         """Values of shape (n_samples,) or (n_samples, n_outputs)."""
         values = self._raw(X).astype(np.float64)  # type: ignore[attr-defined]
         values = values * self.scale_ + self.mean_
         return values[:, 0] if values.shape[1] == 1 else values
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.multi_output = True
+        return tags
 
     def _read_target(self, y: Any) -> np.ndarray:
         if y is None:
@@ -182,6 +189,20 @@ class NeuralRegressorMixin:
         return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
 
 
+def _refuse_several(y: Any, estimator: Any) -> None:
+    """One label per row is learnt, in whatever form several of them come."""
+    y = y if isinstance(y, list | tuple) or hasattr(y, "shape") else np.asarray(y)
+    shape = (len(y),) if isinstance(y, list | tuple) else y.shape
+    found = f"y has the shape {shape}" if shape[1:] not in ((), (1,)) else ""
+    if len(shape) == 1 and (several := [row for row in y if isinstance(row, list | tuple | set) and len(row) != 1]):
+        found = f"y holds {several[0]!r}"
+    if found:
+        raise ValueError(
+            f"{found}, but one label per row is learnt. Fit one estimator per label: an indicator matrix, which "
+            f"MultiLabelBinarizer makes, goes into scikit-learn's OneVsRestClassifier({type(estimator).__name__}(...))."
+        )
+
+
 def _check_finite(soft: np.ndarray) -> None:
     if odd := np.flatnonzero(~np.isfinite(soft).all(axis=1)).tolist():
         raise ValueError(f"soft_targets holds NaN or infinity in {len(odd)} rows, row {odd[0]} first. Leave them out.")
@@ -204,6 +225,12 @@ class _Answers(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.estimator_type = self._estimator_type
         return tags
+
+
+def check_metric(metric: str | None, own: Collection[str]) -> None:
+    """Raise unless it is one of ``own`` or of scikit-learn's scorers, before the training that it is to judge."""
+    if metric is not None and metric not in own:
+        get_scorer(metric)
 
 
 def _with_asked(

@@ -75,9 +75,11 @@ class _Transformer(NeuralEstimator):
         tokenizer = read_tokenizer(self.tokenizer, self.model)
         return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model))
 
-    def _built(self, n_outputs: int) -> nn.Module:
+    def _built(self, X: Any, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
-        given, task = self.model, self._task()
+        given, task, exits = self.model, self._task(), self.objective
+        if isinstance(exits, SelfDistillation) and task == "regression":
+            raise ValueError("SelfDistillation is for classifiers, and this is a regressor. Give terms, or None.")
         if isinstance(given, str | Path):
             with without_advice():
                 model = AutoModelForSequenceClassification.from_pretrained(
@@ -93,7 +95,6 @@ class _Transformer(NeuralEstimator):
                 "your own goes into ModuleClassifier."
             )
         self._name_labels(model)
-        exits = self.objective
         return ExitModel(model, exits.layers, exits.exit_confidence) if isinstance(exits, SelfDistillation) else model
 
     def _name_labels(self, model: Any) -> None:
@@ -144,7 +145,9 @@ class _Transformer(NeuralEstimator):
         return tags
 
 
-_PARAMETERS = """
+class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer):
+    """A transformer that classifies texts: as a teacher, as a student, or by itself.
+
     Parameters
     ----------
     model : str, Path, PreTrainedModel or PreTrainedConfig
@@ -177,7 +180,7 @@ _PARAMETERS = """
         Labelled rows put aside to choose the best checkpoint by ``metric``; ``fit(..., eval_set=)`` gives them by name.
         None trains on all rows and keeps the last state.
     metric : str or None
-        {metrics}, or any of scikit-learn's scorers; None is the first.
+        ``"f1_macro"``, ``"accuracy"``, ``"neg_log_loss"``, or any of scikit-learn's scorers; None is the first.
     training_args : dict or None
         Of ``transformers.TrainingArguments``: accumulation, mixed precision, schedules, savings.
     output_dir : str, Path or None
@@ -197,13 +200,7 @@ _PARAMETERS = """
     history_ : list of dict
         Scores of every evaluation, at temperature 1.
     n_parameters_ : int
-"""
-
-
-class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer):
-    """A transformer that classifies texts: as a teacher, as a student, or by itself.
-
-    {parameters}    classes_ : ndarray of shape (n_classes,)
+    classes_ : ndarray of shape (n_classes,)
 
     References
     ----------
@@ -246,7 +243,18 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
 class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
     """A transformer that gives texts a number, or several: as a teacher, as a student, or by itself.
 
-    {parameters}
+    Parameters are those of :class:`TransformerClassifier`; ``metric`` is ``"r2"`` (the default),
+    ``"neg_mean_squared_error"`` or any of scikit-learn's scorers, and there is no ``SelfDistillation``.
+
+    Attributes
+    ----------
+    model_ : PreTrainedModel
+        Trained, on values of mean 0 and scale 1.
+    mean_, scale_ : ndarray of shape (n_outputs,)
+        Of the values.
+    history_ : list of dict
+        Scores of every evaluation.
+    n_parameters_ : int
 
     Examples
     --------
@@ -269,15 +277,6 @@ class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
             last.weight.mul_(scale[:, None])
             last.bias.mul_(scale).add_(mean)
         return model
-
-
-for _class, _metrics in (
-    (TransformerClassifier, '``"f1_macro"``, ``"accuracy"``, ``"neg_log_loss"``'),
-    (TransformerRegressor, '``"r2"``, ``"neg_mean_squared_error"``'),
-):
-    _class.__doc__ = (_class.__doc__ or "").replace(
-        "{parameters}", _PARAMETERS.replace("{metrics}", _metrics).strip() + "\n"
-    )
 
 
 def _config(config: Any, n_outputs: int, task: str) -> Any:

@@ -1,0 +1,71 @@
+"""scikit-learn's own checks of neural estimators; those of networks for tables are in ``test_neural_tables.py``."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from tabkd.neural import (
+    EmbeddingStudent,
+    MaskedLanguageModel,
+    ModuleClassifier,
+    ModuleRegressor,
+    QuestionAnswerer,
+    TransformerClassifier,
+    TransformerRegressor,
+)
+from tests.neural_data import TOKENIZER, config
+
+QUICK = {"epochs": 8, "learning_rate": 0.05, "batch_size": 64, "device": "cpu", "random_state": 0}
+
+
+class Floats(nn.Module):
+    def forward(self, rows):
+        return rows.float()
+
+
+def layers(n_features, n_outputs):
+    return nn.Sequential(Floats(), nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_outputs))
+
+
+def expected_failures(estimator):
+    return {"check_sample_weight_equivalence_on_dense_data": "rows given twice fall into other batches"}
+
+
+@pytest.mark.filterwarnings("ignore:.*feature names:UserWarning")
+@parametrize_with_checks(
+    [ModuleClassifier(layers, **QUICK), ModuleRegressor(layers, **QUICK)], expected_failed_checks=expected_failures
+)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+#: All others fit matrices of numbers, which estimators of texts refuse: these need no rows.
+WITHOUT_ROWS = [
+    estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_estimator_tags_renamed,
+    estimator_checks.check_estimators_unfitted,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_set_params,
+    estimator_checks.check_valid_tag_types,
+]
+OF_TEXTS = [EmbeddingStudent, MaskedLanguageModel, QuestionAnswerer, TransformerClassifier, TransformerRegressor]
+
+
+@pytest.mark.parametrize("estimator", OF_TEXTS)
+@pytest.mark.parametrize("check", WITHOUT_ROWS, ids=lambda check: check.__name__)
+def test_scikit_learn_check_that_needs_no_rows(estimator, check):
+    check(estimator.__name__, estimator(config(), tokenizer=TOKENIZER))
