@@ -226,7 +226,7 @@ def minilm_says(seed: int, texts: list[str]) -> np.ndarray:
     return fine_tuned(seed).predict_proba(texts)
 
 
-def tiny_transformer(texts: list[str], seed: int, quick: bool, name: str, **settings: Any) -> Any:
+def tiny_transformer(texts: list[str], seed: int, quick: bool, **settings: Any) -> Any:
     """Two layers of 128 units and a vocabulary made of these texts; its weights have learnt nothing yet."""
     from transformers import BertConfig, BertTokenizerFast
 
@@ -237,9 +237,6 @@ def tiny_transformer(texts: list[str], seed: int, quick: bool, name: str, **sett
     sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
     usual: dict[str, Any] = {"tokenizer": tokenizer, "max_length": 48, "epochs": 1 if quick else 3}
     usual |= {"learning_rate": 5e-4, "random_state": seed}
-    if MEMORY.location is not None:
-        usual["output_dir"] = f"{MEMORY.location}/{name}-{seed}-{quick}"
-        usual["training_args"] = {"save_strategy": "steps", "save_steps": 25, "save_total_limit": 1}
     return TransformerClassifier(BertConfig(vocab_size=len(tokenizer), **sizes), **{**usual, **settings})
 
 
@@ -277,8 +274,8 @@ def from_counts(seed: int, quick: bool) -> list[dict[str, Any]]:
     """Trees that count words teach a small transformer; its control takes four times the epochs on fewer rows."""
     texts, labels, *_ = some_reviews(seed)
     teachers = {"TF-IDF, LightGBM": make_pipeline(words(), booster()).fit(texts[:N_FEW], labels)}
-    student = tiny_transformer(texts, seed, quick, "of-trees")
-    control = tiny_transformer(texts, seed, quick, "few-labels", epochs=1 if quick else 12)
+    student = tiny_transformer(texts, seed, quick)
+    control = tiny_transformer(texts, seed, quick, epochs=1 if quick else 12)
     return taught_by(teachers, "transformer", student, control, seed)
 
 
@@ -297,7 +294,7 @@ def bias_of(seed: int, quick: bool) -> list[dict[str, Any]]:
         ("TF-IDF, logistic", *(make_pipeline(make_column_transformer((letters(), "comment")), linear()) for _ in "ab")),
         (
             "transformer",
-            *(tiny_transformer(comments, seed, quick, n, text_columns="comment") for n in ("bias", "none")),
+            *(tiny_transformer(comments, seed, quick, text_columns="comment") for _ in "ab"),
         ),
     ):
         settings = {"cross_fit": "folds", "alpha": 0.5, "random_state": seed, "memory": MEMORY.location}
