@@ -151,8 +151,10 @@ class NeuralRegressorMixin:
                 f"{type(self).__name__} requires y to be passed, but the target y is None. Give values, and NaN for a "
                 "row that has none."
             )
-        y = np.asarray(y, dtype=np.float64)
-        return y.reshape(len(y), -1)
+        y = np.asarray(y)
+        if y.dtype.kind == "c":
+            raise ValueError("Complex data not supported. Split y into its real and imaginary parts, two outputs.")
+        return y.astype(np.float64).reshape(len(y), -1)
 
     def _unlabelled(self, y: np.ndarray) -> np.ndarray:
         return np.isnan(y).any(axis=1)
