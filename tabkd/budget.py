@@ -29,15 +29,15 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
     """Choose the columns that a student shall read, by what they cost and what they are worth to it.
 
     Backward elimination on the honest score: teachers are fitted once, on all their columns; then the student loses
-    the columns that are least important for their cost, several at once while its score stays within an error of the
-    best, one by one afterwards.
+    the columns that are least important for their cost, a third of those that are left at once. Without a budget,
+    several go only while the score stays within an error of the best, and one by one afterwards.
 
     Parameters
     ----------
     estimator : DistilledEstimator, estimator or None
         Whose student's columns are chosen. Of a plain classifier or regressor, its own, by true labels. None is the
         student of the ``DistilledEstimator`` whose ``student_features`` this is, by the true labels of each training
-        fold.
+        fold: without rows that have none, and without imputed columns.
     n_features : int or None
         Columns to choose.
     max_cost : float or None
