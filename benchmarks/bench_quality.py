@@ -40,7 +40,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tabkd import DistilledEstimator
+from tabkd import DistilledEstimator, SelectPrivileged
 
 QUESTION = "quality"
 TABLES = {entry["name"]: entry for entry in json.loads((DATA / "index.json").read_text(encoding="utf-8"))}
@@ -132,9 +132,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "unlabeled": _FOLDS,
     "impute": {**_FOLDS, "impute": "all"},
     "auto_munge": {"transfer": "munge"},
+    "privileged_teacher": _FOLDS,
+    "choosing_teacher": _FOLDS,
 }
-#: Many times the time of all others together.
-ON_REQUEST = ("mlp_200_epochs", "auto_munge")
+#: Many times the time of all others together, or teachers of their own.
+ON_REQUEST = ("mlp_200_epochs", "auto_munge", "privileged_teacher", "choosing_teacher")
 
 
 # ---------------------------------------------------------------- one table, number of rows and seed
@@ -191,6 +193,10 @@ class Cell:
         if option in TAUGHT:
             soft = self.teaching.soft_targets_
             return estimator.set_params(cross_fit="folds", **TAUGHT[option]).fit(self.X, self.y, soft_targets=soft)
+        if option == "privileged_teacher":
+            estimator.set_params(teacher_features=self.entry["priv"])
+        elif option == "choosing_teacher":
+            estimator.set_params(teacher_features=SelectPrivileged(self.entry["deploy"]))
         more = {"X_unlabeled": self.X_more} if option == "unlabeled" else {}
         return estimator.set_params(**OPTIONS[option]).fit(self.X, self.y, **more)
 

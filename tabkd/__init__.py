@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tabkd.impute import Impute
     from tabkd.munge import Munge
     from tabkd.mutual import MutualDistilledEstimator
+    from tabkd.privileged import SelectPrivileged
     from tabkd.search import DistillationSearchCV
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ _HOMES = {
     "Impute": "tabkd.impute",
     "Munge": "tabkd.munge",
     "MutualDistilledEstimator": "tabkd.mutual",
+    "SelectPrivileged": "tabkd.privileged",
     "TableCheck": "tabkd.check",
     "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
@@ -40,6 +42,7 @@ __all__ = [
     "Impute",
     "Munge",
     "MutualDistilledEstimator",
+    "SelectPrivileged",
     "TableCheck",
     "__version__",
     "check_tables",

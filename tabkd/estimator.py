@@ -37,10 +37,10 @@ class DistilledEstimator(Deployed, BaseEstimator):
         Anything that :mod:`tabkd.students` can teach: LightGBM, XGBoost, CatBoost, scikit-learn classifiers that
         take ``sample_weight``, any regressor, a ``Pipeline`` or a search that ends in one of these, or an object
         with ``fit_soft``.
-    teacher_features, student_features : column specification or None
-        Names, positions, a slice, a mask or a callable, as in ``ColumnTransformer``; None is all columns.
-        ``student_features`` may also be a feature selector: one that is not fitted yet is fitted on each
-        training fold.
+    teacher_features, student_features : column specification, selector or None
+        Names, positions, a slice, a mask or a callable, as in ``ColumnTransformer``; None is all columns. A feature
+        selector that is not fitted yet is fitted on each training fold, for the teacher on the rows of each teacher
+        (:class:`~tabkd.SelectPrivileged`).
     cv : int, splitter or iterable
         Folds. With pairs of folds they must partition the rows; repeats are averaged.
     student_cv : int, splitter or iterable, optional

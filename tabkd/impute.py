@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator
 from tabkd._compat import is_regressor
 from tabkd.columns import ColumnEncoder
 from tabkd.families import family
-from tabkd.frames import column_positions
 
 __all__ = ["MAX_CATEGORIES", "MIN_SHARE", "Impute", "privileged_columns", "read_impute"]
 
@@ -105,19 +104,19 @@ def read_impute(impute: Any, privileged: Sequence[str | int]) -> Impute:
     return impute
 
 
-def privileged_columns(X: Any, teacher_features: Any, student: ColumnEncoder) -> pd.DataFrame:
+def privileged_columns(X: Any, read: Sequence[int], student: ColumnEncoder) -> pd.DataFrame:
     """The columns that the teacher has and the student has not, under their names or positions.
 
     Parameters
     ----------
     X : DataFrame or ndarray of shape (n_samples, n_features)
         A table from :func:`tabkd.frames.as_table`.
-    teacher_features : column specification or None
+    read : sequence of int
+        Positions of the teacher's columns.
     student : ColumnEncoder
 
     Returns
     -------
     DataFrame of shape (n_samples, n_privileged)
     """
-    positions = column_positions(X, teacher_features, "teacher_features")
-    return pd.DataFrame(X).iloc[:, [p for p in positions if p not in student.positions]]
+    return pd.DataFrame(X).iloc[:, [p for p in read if p not in student.positions]]

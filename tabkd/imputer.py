@@ -23,6 +23,7 @@ from tabkd.columns import FIRST_CATEGORY, Column, ColumnEncoder
 from tabkd.families import limit_threads, quiet
 from tabkd.frames import has_names
 from tabkd.impute import MAX_CATEGORIES, MIN_SHARE, Impute
+from tabkd.privileged import gains
 
 __all__ = ["Imputer", "on_grid"]
 
@@ -217,12 +218,8 @@ class Imputer:
         columns = {name: Column.read_any(name, privileged[name]) for name in known}
         names = [name for name, column in columns.items() if column.kind != "other"]
         everything = np.column_stack([matrix, *(columns[name].numbers(privileged[name]) for name in names)])
-        gains = np.zeros(everything.shape[1])
-        for output in outputs.T:
-            model = self._template().set_params(importance_type="gain")
-            gain = model.fit(everything, output, sample_weight=weight).feature_importances_
-            gains += gain / max(gain.sum(), np.finfo(float).tiny)
-        best = np.argsort(-gains[matrix.shape[1] :], kind="stable")[:asked]
+        worth = gains(self._template(), everything, outputs, weight)[matrix.shape[1] :]
+        best = np.argsort(-worth, kind="stable")[:asked]
         return [names[i] for i in sorted(best.tolist())]
 
     def _appended(self, X: Any, made: np.ndarray) -> Any:

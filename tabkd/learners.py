@@ -116,6 +116,16 @@ class ExtraRows:
         return replace(self, soft=self.answers_of(member))
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """The step that leaves the columns that a selector kept."""
+
+    support: np.ndarray
+
+    def transform(self, X: Any) -> Any:
+        return X.iloc[:, self.support] if isinstance(X, pd.DataFrame) else X[:, self.support]
+
+
 @dataclass
 class Member:
     """One fitted model: its columns, the fitted steps of its pipeline, and its adapter."""
@@ -137,11 +147,17 @@ class Member:
 
     def prepared(self, X: Any) -> Any:
         """What the adapter's estimator reads."""
-        if self.support is not None:
-            X = X.iloc[:, self.support] if isinstance(X, pd.DataFrame) else X[:, self.support]
-        for step in self.steps:
+        for step in self._all_steps:
             X = step.transform(X)
         return X
+
+    def reading(self, encoder: ColumnEncoder) -> Member:
+        """The same on tables that are not encoded yet."""
+        return replace(self, support=None, steps=[encoder, *self._all_steps])
+
+    @property
+    def _all_steps(self) -> list[Any]:
+        return self.steps if self.support is None else [_Kept(self.support), *self.steps]
 
     def raw(self, X: Any) -> np.ndarray:
         """Scores of shape (n_samples, n_columns) on the adapter's link scale."""
@@ -240,7 +256,7 @@ def _support(learner: Learner, X: Any, targets: Targets, groups: np.ndarray | No
         selector.fit(_numeric(X), targets.labels)
         support = np.flatnonzero(selector.get_support())
     if len(support) == 0:
-        raise ValueError(f"student_features={learner.selector!r} chose no column. Loosen it.")
+        raise ValueError(f"The selector {learner.selector!r} chose no column. Loosen it.")
     return support
 
 

@@ -115,8 +115,8 @@ class Recipe:
             "teacher": self.teachers[0] if self.frozen and len(self.teachers) == 1 else None,
         }
         selector = self._read_columns()
-        read = column_positions(rows.X, settings.teacher_features, "teacher_features")
-        self.transfer = TransferSet(settings, rows, X_unlabeled, read, self.encoder, self.seed)
+        self.read, self.teacher_selector = self._teacher_columns()
+        self.transfer = TransferSet(settings, rows, X_unlabeled, self.read, self.encoder, self.seed)
         self._read_student(selector)
         if self.given is not None and self.transfer.needs_teacher:
             raise ValueError("soft_targets= leaves no teacher to label further rows. Give transfer=None without them.")
@@ -125,14 +125,25 @@ class Recipe:
         """The student's columns; returns the selector that chooses among them in each fold, if there is one."""
         settings, X = self.settings, self.rows.X
         spec, selector = settings.student_features, None
-        if is_fitted_selector(spec):
-            names = getattr(spec, "feature_names_in_", None)
-            spec = spec.get_support() if names is None else names[spec.get_support()]
+        if hasattr(spec, "inside") and not is_fitted_selector(spec):
+            spec, selector = spec.inside(settings, X)
         elif hasattr(spec, "get_support"):
-            spec, selector = spec.inside(settings, X) if hasattr(spec, "inside") else (None, spec)
+            spec, selector = _selected(spec)
         positions = column_positions(X, spec, "student_features")
         self.encoder = self._read_by(settings.student, positions, self._encoding(settings.student))
         return selector
+
+    def _teacher_columns(self) -> tuple[list[int], Any]:
+        """The teacher's columns, and the selector that chooses among them for each teacher, if there is one."""
+        spec, selector = self.settings.teacher_features, None
+        if hasattr(spec, "get_support"):
+            spec, selector = _selected(spec)
+        if selector is not None and self.frozen:
+            raise ValueError(
+                f"teacher_features={selector!r} would choose columns for a teacher that is fitted already. Name its "
+                "columns."
+            )
+        return column_positions(self.rows.X, spec, "teacher_features"), selector
 
     def _read_student(self, selector: Any) -> None:
         """Everything that may be fitted to the student's columns, by alpha or name."""
@@ -155,7 +166,7 @@ class Recipe:
         """Which privileged columns the student imputes; their values go with the rows of every fit."""
         if self.settings.impute is None:
             return None
-        privileged = privileged_columns(self.rows.X, self.settings.teacher_features, self.encoder)
+        privileged = privileged_columns(self.rows.X, self.read, self.encoder)
         self.run["privileged"] = privileged
         return read_impute(self.settings.impute, privileged.columns.tolist())
 
@@ -217,10 +228,10 @@ class Recipe:
 
     def read_teacher(self, teacher: Any) -> tuple[ColumnEncoder, Learner]:
         """A teacher's columns, and what is fitted to them."""
-        settings, X = self.settings, self.rows.X
-        positions = column_positions(X, settings.teacher_features, "teacher_features")
         encoding = "raw" if self.frozen and not self.rows.texts else self._encoding(teacher)
-        return self._read_by(teacher, positions, encoding), Learner(teacher, linked=False, seed=self.seed)
+        encoder, selector = self._read_by(teacher, self.read, encoding), self.teacher_selector
+        seen = None if selector is None else encoder
+        return encoder, Learner(teacher, linked=False, selector=selector, encoder=seen, seed=self.seed)
 
     def _taught_by(self, teacher: Any) -> tuple[ColumnEncoder, TeacherFit]:
         """One teacher, cross-fitted."""
@@ -236,7 +247,7 @@ class Recipe:
         if len(fits) == 1:
             return fits[0][0], fits[0][1].members
         raw = ColumnEncoder.fit(self.rows.X, fits[0][0].positions, "raw")
-        return raw, [replace(one, steps=[encoder, *one.steps]) for encoder, fit in fits for one in fit.members]
+        return raw, [one.reading(encoder) for encoder, fit in fits for one in fit.members]
 
     def _extra_rows(self) -> tuple[ExtraRows | None, list[ExtraRows | None]]:
         """Rows without labels for the student that ships, and for each scored one."""
@@ -410,3 +421,11 @@ class Recipe:
 
     def _model(self, members: list[Member], threshold: float | None) -> FittedModel:
         return fitted_model(self.encoder, members, self.rows.targets.classes, threshold)
+
+
+def _selected(selector: Any) -> tuple[Any, Any]:
+    """The columns of a fitted selector; of one that is to be fitted all of them, and itself."""
+    if not is_fitted_selector(selector):
+        return None, selector
+    names = getattr(selector, "feature_names_in_", None)
+    return selector.get_support() if names is None else names[selector.get_support()], None

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from tabkd._compat import clone_estimator, is_regressor, last_step
 from tabkd.families import BOOSTERS, family
 from tabkd.frames import column_positions
+from tabkd.privileged import SelectPrivileged
 from tabkd.rows import Rows, read_rows, read_seed
 from tabkd.settings import cross_fit_of, is_frozen
 from tabkd.spaces import Space, check_space, default_space, parameter_names
@@ -52,7 +53,9 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         What students and distillation are drawn from: nested parameter names (``"student__num_leaves"``, ``"alpha"``)
         to Optuna distributions, to lists of choices, or to dicts of choices by name; or a function of an Optuna trial
         that returns values by name. None is a default for the student's family, with ``alpha``, and with
-        ``teacher_features`` (all of them, or the student's) where the teacher has more columns than the student.
+        ``teacher_features`` where the teacher has more columns than the student: all of them, the student's, the
+        privileged ones, or the student's and those of the privileged ones that matter most
+        (:class:`~tabkd.SelectPrivileged`).
     teacher_space : dict, callable or None
         The same for teachers (``"teacher__num_leaves"``). ``{}`` keeps the teacher as it is.
     n_trials : int
@@ -270,8 +273,11 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         if not hasattr(estimator.student_features, "get_support") and not is_frozen(estimator):
             given, own = (column_positions(rows.X, spec, "columns") for spec in sets.values())
             if set(given) != set(own):
-                privileged = [position for position in given if position not in own]
-                space["teacher_features"] = sets | ({"privileged": privileged} if privileged else {})
+                if privileged := [position for position in given if position not in own]:
+                    sets["privileged"] = privileged
+                if len(privileged) > 1 and len(given) == rows.X.shape[1] > len(privileged):
+                    sets["student's and the best"] = SelectPrivileged(own)
+                space["teacher_features"] = sets
         return space
 
     def _check(self) -> None:

@@ -27,7 +27,7 @@ LAYERS = [
     {"tabkd.targets", "tabkd.files"},
     {"tabkd.links", "tabkd.frames", "tabkd.families"},
     {"tabkd.columns", "tabkd.twins", "tabkd.adapter"},
-    {"tabkd.boosters", "tabkd.encodings", "tabkd.munge", "tabkd.impute"},
+    {"tabkd.boosters", "tabkd.encodings", "tabkd.munge", "tabkd.impute", "tabkd.privileged"},
     {"tabkd.students", "tabkd.imputer"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},

@@ -118,10 +118,11 @@ def test_search_of_students_fits_no_teacher_twice(cancer, monkeypatch):
 
 
 def test_teachers_columns_are_a_choice_of_the_student_stage(cancer):
-    search = searched(*cancer, space=None, n_trials=12)
+    search = searched(*cancer, space=None, n_trials=16)
     drawn = [params["teacher_features"] for params in search.cv_results_["params"] if "teacher_features" in params]
     privileged = list(range(10, cancer[0].shape[1]))
-    assert {str(columns) for columns in drawn} == {"None", str(slice(0, 10)), str(privileged)}
+    best = "SelectPrivileged(deployable=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9])"
+    assert {str(columns) for columns in drawn} == {"None", str(slice(0, 10)), str(privileged), best}
 
 
 @pytest.mark.parametrize(
