@@ -21,11 +21,10 @@ from tabkd._compat import clone_estimator, last_step
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
-from tabkd.encodings import encoding_for
-from tabkd.families import text_columns
 from tabkd.frames import column_positions
 from tabkd.learners import Learner, Member
 from tabkd.models import FittedModel, fitted_model
+from tabkd.readings import encoder_for
 from tabkd.recipe import ALPHAS
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
 from tabkd.scoring import Choice, Judge, check_threshold
@@ -128,8 +127,7 @@ class PeerRecipe:
         X = self.rows.X
         adapt(clone_estimator(last_step(estimator)), "auto", self.classes)  # raises before anything is fitted
         positions = column_positions(X, columns, f"The peer {name!r}")
-        encoding = encoding_for(estimator, texts=self.rows.texts)
-        encoder = ColumnEncoder.fit(X, positions, encoding, text_columns(estimator))
+        encoder = encoder_for(estimator, self.rows, positions)
         learner = Learner(estimator, seed=seed)
         if self.given is not None:
             learner = replace(learner, loss="auto", alpha=self.label_weight)

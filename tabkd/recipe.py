@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from tabkd._compat import is_fitted_selector, is_regressor, last_step
+from tabkd._compat import is_regressor, last_step
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import (
     Folds,
@@ -24,14 +24,13 @@ from tabkd.crossfit import (
     frozen_fit,
     make_folds,
 )
-from tabkd.diagnose import warn_of_leaks, warn_of_prose, warn_of_shift
-from tabkd.encodings import encoding_for
-from tabkd.families import text_columns
-from tabkd.frames import column_positions, rows_of
+from tabkd.diagnose import warn_of_leaks, warn_of_shift
+from tabkd.frames import rows_of
 from tabkd.generations import known_rows, told_by_folds, told_by_students
 from tabkd.impute import Impute, privileged_columns, read_impute
 from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.models import FittedModel, fitted_model
+from tabkd.readings import encoder_for, student_columns, teacher_columns
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
 from tabkd.scoring import Choice, Honest, Judge, is_tuned
 from tabkd.settings import check_settings, cross_fit_of, is_frozen, teachers_of
@@ -114,42 +113,19 @@ class Recipe:
             "n_jobs": settings.n_jobs,
             "teacher": self.teachers[0] if self.frozen and len(self.teachers) == 1 else None,
         }
-        selector = self._read_columns()
-        self.read, self.teacher_selector = self._teacher_columns()
+        positions, self.selector = student_columns(settings, rows)
+        self.encoder = encoder_for(settings.student, rows, positions)
+        self.read, self.teacher_selector = teacher_columns(settings, rows)
         self.transfer = TransferSet(settings, rows, X_unlabeled, self.read, self.encoder, self.seed)
-        self._read_student(selector)
+        self._read_student()
         if self.given is not None and self.transfer.needs_teacher:
             raise ValueError("soft_targets= leaves no teacher to label further rows. Give transfer=None without them.")
 
-    def _read_columns(self) -> Any:
-        """The student's columns; returns the selector that chooses among them in each fold, if there is one."""
-        settings, X = self.settings, self.rows.X
-        spec, selector = settings.student_features, None
-        if hasattr(spec, "inside") and not is_fitted_selector(spec):
-            spec, selector = spec.inside(settings, X)
-        elif hasattr(spec, "get_support"):
-            spec, selector = _selected(spec)
-        positions = column_positions(X, spec, "student_features")
-        self.encoder = self._read_by(settings.student, positions, self._encoding(settings.student))
-        return selector
-
-    def _teacher_columns(self) -> tuple[list[int], Any]:
-        """The teacher's columns, and the selector that chooses among them for each teacher, if there is one."""
-        spec, selector = self.settings.teacher_features, None
-        if hasattr(spec, "get_support"):
-            spec, selector = _selected(spec)
-        if selector is not None and self.frozen:
-            raise ValueError(
-                f"teacher_features={selector!r} would choose columns for a teacher that is fitted already. Name its "
-                "columns."
-            )
-        return column_positions(self.rows.X, spec, "teacher_features"), selector
-
-    def _read_student(self, selector: Any) -> None:
+    def _read_student(self) -> None:
         """Everything that may be fitted to the student's columns, by alpha or name."""
         settings, impute = self.settings, self._read_impute()
-        encoder = None if selector is None and impute is None else self.encoder
-        template = Learner(settings.student, selector=selector, encoder=encoder, seed=self.seed)
+        encoder = None if self.selector is None and impute is None else self.encoder
+        template = Learner(settings.student, selector=self.selector, encoder=encoder, seed=self.seed)
         taught = replace(template, loss=settings.loss, temperature=settings.temperature, transfers=True, impute=impute)
         alphas: tuple[float, ...] = (float(settings.alpha),) if settings.alpha != "auto" else self.alphas
         if settings.alpha == "auto" and (self.transfer or impute is not None):
@@ -169,16 +145,6 @@ class Recipe:
         privileged = privileged_columns(self.rows.X, self.read, self.encoder)
         self.run["privileged"] = privileged
         return read_impute(self.settings.impute, privileged.columns.tolist())
-
-    def _read_by(self, model: Any, positions: list[int], encoding: str) -> ColumnEncoder:
-        """Some columns, encoded for a model."""
-        encoder = ColumnEncoder.fit(self.rows.X, positions, encoding, text_columns(model))
-        warn_of_prose(last_step(model), encoder, len(self.rows.y))
-        return encoder
-
-    def _encoding(self, model: Any) -> str:
-        """What a model reads of the table, or of the texts."""
-        return encoding_for(model, texts=self.rows.texts)
 
     def folds(self, cv: Any, *, partition: bool) -> Folds:
         """Split the rows."""
@@ -228,8 +194,7 @@ class Recipe:
 
     def read_teacher(self, teacher: Any) -> tuple[ColumnEncoder, Learner]:
         """A teacher's columns, and what is fitted to them."""
-        encoding = "raw" if self.frozen and not self.rows.texts else self._encoding(teacher)
-        encoder, selector = self._read_by(teacher, self.read, encoding), self.teacher_selector
+        encoder, selector = encoder_for(teacher, self.rows, self.read, frozen=self.frozen), self.teacher_selector
         seen = None if selector is None else encoder
         return encoder, Learner(teacher, linked=False, selector=selector, encoder=seen, seed=self.seed)
 
@@ -421,11 +386,3 @@ class Recipe:
 
     def _model(self, members: list[Member], threshold: float | None) -> FittedModel:
         return fitted_model(self.encoder, members, self.rows.targets.classes, threshold)
-
-
-def _selected(selector: Any) -> tuple[Any, Any]:
-    """The columns of a fitted selector; of one that is to be fitted all of them, and itself."""
-    if not is_fitted_selector(selector):
-        return None, selector
-    names = getattr(selector, "feature_names_in_", None)
-    return selector.get_support() if names is None else names[selector.get_support()], None

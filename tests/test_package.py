@@ -33,7 +33,7 @@ LAYERS = [
     {"tabkd.crossfit", "tabkd.models"},
     {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph", "tabkd.export.lookups"},
     {"tabkd.selection", "tabkd.settings", "tabkd.teaching", "tabkd.transfer", "tabkd.deployed"},
-    {"tabkd.generations", "tabkd.export.trees", "tabkd.export.table"},
+    {"tabkd.generations", "tabkd.readings", "tabkd.export.trees", "tabkd.export.table"},
     {"tabkd.averages", "tabkd.export.tree_nodes"},
     {"tabkd.export.categories", "tabkd.export.compare"},
     {
