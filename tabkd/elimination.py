@@ -218,12 +218,14 @@ class Elimination:
         return path
 
     def _smaller(self, path: list[ColumnSet]) -> ColumnSet:
-        """Without a third of the columns, those that matter least for their cost; with no budget as few as is safe."""
-        current = path[-1]
-        order = self._least_first(current)
-        self.batch = min(self.batch, self.budget.batch(order)) if self.budget.is_open else self.budget.batch(order)
+        """Without a third of the columns, those that matter least for their cost; with no budget as many as is safe."""
+        order = self._least_first(path[-1])
+        batch = self.budget.batch(order)
+        if not self.budget.is_open:
+            return self.scored(sorted(order[batch:]))
+        self.batch = min(self.batch, batch)
         smaller = self.scored(sorted(order[self.batch :]))
-        while self.batch > 1 and self.budget.is_open and not self._is_good(smaller, path):
+        while self.batch > 1 and not self._is_good(smaller, path):
             self.batch //= 2
             smaller = self.scored(sorted(order[self.batch :]))
         return smaller
