@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 
@@ -63,6 +67,25 @@ def save(question: str, part: str, results: Any) -> None:
     known["versions"] = {p: version(p) for p in ("scikit-learn", "lightgbm", "catboost", "numpy", "pandas")}
     known[part] = json.loads(frame.to_json(orient="records"))
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+@cache
+def checkpoints() -> Path:
+    """Where a long run that was cut goes on from: TABKD_CHECKPOINTS, or a folder for this run alone."""
+    if not os.environ.get("TABKD_CHECKPOINTS"):
+        folder = TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        return Path(folder.name)
+    return Path(os.environ["TABKD_CHECKPOINTS"])
+
+
+def kept(name: str, make: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What ``make`` makes of the rest, kept for a run that is cut."""
+    path = checkpoints() / f"{name}.joblib"
+    if not path.exists():
+        joblib.dump(make(*given, **named), path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+    return joblib.load(path)
 
 
 def seconds(call: Any) -> float:

@@ -15,19 +15,17 @@ are kept there, and a run that was cut goes on.
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from _common import DATA, arguments, save
+from _common import DATA, arguments, checkpoints, kept, save
 from bench_neural import reviews
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertTokenizerFast
 
@@ -35,7 +33,6 @@ from tabkd.neural import EmbeddingStudent, Vectors, shrink
 
 QUESTION = "embeddings"
 QUICK = "--quick" in sys.argv
-KEPT = Path(os.environ.get("TABKD_CHECKPOINTS") or mkdtemp())
 Pairs = tuple[list[tuple[str, str]], np.ndarray]
 
 
@@ -113,14 +110,6 @@ def encoder_ms(model: EmbeddingStudent, texts: list[str]) -> float:
     return 1000 * float(np.median(taken)) / len(rows)
 
 
-def kept(name: str, make: Any, *given: Any) -> np.ndarray:
-    """What ``make`` makes, kept for a run that is cut."""
-    path = KEPT / f"{name}.npy"
-    if not path.exists():
-        np.save(path, make(*given))
-    return np.load(path)
-
-
 def part_distil(quick: bool) -> list[dict[str, Any]]:
     texts, tests = sentences(), {"near": near(60 if quick else 300)}
     if not quick and (human := lee()) is not None:
@@ -147,12 +136,12 @@ def part_distil(quick: bool) -> list[dict[str, Any]]:
     ):
         student = EmbeddingStudent(
             shrink(base, layers), tokenizer=tokenizer, normalize=True, max_length=128, objective=[Vectors("cosine")],
-            output_dir=KEPT / f"student, {name}", random_state=0,
+            output_dir=checkpoints() / f"student, {name}", random_state=0,
             **{"epochs": 1 if quick else 3, "learning_rate": 3e-4, **settings},
             training_args={"warmup_steps": 10, "train_sampling_strategy": "group_by_length", "save_strategy": "steps",
                            "save_steps": 100},
         )  # fmt: skip
-        if not (KEPT / f"{name}.npy").exists():
+        if not (checkpoints() / f"{name}.joblib").exists():
             student.fit(texts, teacher=vectors)
         add(name, student)
     return rows
@@ -176,10 +165,10 @@ def part_korean(quick: bool) -> list[dict[str, Any]]:
     config = BertConfig(vocab_size=len(tokenizer), **sizes)
     shared: dict[str, Any] = {"tokenizer": tokenizer, "max_length": 48, "learning_rate": 5e-4, "random_state": 0}
     shared["training_args"] = {"train_sampling_strategy": "group_by_length"}
-    inferring = EmbeddingStudent(config, epochs=2, output_dir=KEPT / "nli", **shared).fit(nli, labels)
+    inferring = EmbeddingStudent(config, epochs=2, output_dir=checkpoints() / "nli", **shared).fit(nli, labels)
     rows = []
     for name, start in (("scores alone", config), ("labels, then scores", inferring.model_.model)):
-        model = EmbeddingStudent(start, epochs=4, output_dir=KEPT / name, **shared).fit(X, y / 5)
+        model = EmbeddingStudent(start, epochs=4, output_dir=checkpoints() / name, **shared).fit(X, y / 5)
         rows.append({"learnt from": name, "spearman": model.score(X_test, y_test)})
         print(rows[-1], flush=True)
     return [{"learnt from": "labels alone", "spearman": inferring.score(X_test, y_test)}, *rows]

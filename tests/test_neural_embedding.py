@@ -13,12 +13,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from neural_data import POINTS, TOKENIZER, WORDS, X, config
+from neural_data import POINTS, TOKENIZER, VOCABULARY, WORDS, X, config
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
-from transformers import AutoModel, DistilBertConfig
+from transformers import AutoModel, BertTokenizerFast, DistilBertConfig
 
-from tabkd.neural import EmbeddingStudent, Similarities, Vectors, shrink
+from tabkd.neural import Attention, EmbeddingStudent, Hidden, Similarities, Vectors, shrink
 from tabkd.neural.embedder import Embedder
 from tabkd.runtime import OnnxPredictor
 
@@ -224,11 +225,47 @@ def test_what_does_not_fit_is_named(settings, fitted, message):
         student(**settings).fit(**fitted)
 
 
-def test_terms_that_look_inside_are_refused():
-    from tabkd.neural import Hidden
+def states_apart(model, teacher):
+    """Mean squared difference of the last states of a text's tokens."""
+    inputs = TOKENIZER(X[0], return_tensors="pt")
+    with torch.no_grad():
+        ours, theirs = (part.model_.model(**inputs).last_hidden_state for part in (model, teacher))
+    return float((ours - theirs).square().mean())
 
-    with pytest.raises(ValueError, match="Hidden does not compare vectors"):
-        student(objective=[Hidden("last")]).fit(X, teacher=COUNTS)
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 4, "projector": "linear"}])
+def test_terms_that_look_inside_bring_the_states_closer(teacher, settings):
+    shared = {"dimensions": 8, **settings}
+    plain, looking = (
+        student(config(1), objective=[Vectors(), *more], **shared).fit(X, teacher=teacher)
+        for more in ([], [Hidden("last")])
+    )
+    assert states_apart(looking, teacher) < 0.5 * states_apart(plain, teacher)
+
+
+def test_maps_of_attention_are_compared_and_the_teacher_is_left_as_it_was(teacher):
+    before = teacher.model_.config._attn_implementation, teacher.transform(X[:5])
+    model = student(objective=[Attention("uniform")], dimensions=8, epochs=1).fit(X, teacher=teacher)
+    assert np.isfinite(model.transform(X)).all()
+    assert teacher.model_.config._attn_implementation == before[0]
+    np.testing.assert_array_equal(teacher.transform(X[:5]), before[1])
+
+
+@pytest.mark.parametrize("given", [COUNTS, Encoder()])
+def test_terms_that_look_inside_need_a_transformer(given):
+    with pytest.raises(ValueError, match=r"Hidden looks inside the teacher, got (ndarray|Encoder)\. Give an Embedding"):
+        student(objective=[Hidden("last")], dimensions=8).fit(X, teacher=given)
+
+
+def test_terms_that_look_inside_need_a_fitted_teacher():
+    with pytest.raises(NotFittedError):
+        student(objective=[Hidden("last")], dimensions=8).fit(X, teacher=student())
+
+
+def test_terms_that_look_inside_need_one_vocabulary(teacher):
+    other = BertTokenizerFast(vocab={word: i for i, word in enumerate(reversed(VOCABULARY))})
+    with pytest.raises(ValueError, match="ids"):
+        student(objective=[Hidden("last")], dimensions=8, tokenizer=other).fit(X, teacher=teacher)
 
 
 def test_vectors_are_made_of_single_texts(teacher):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from tabkd.neural.loading import read_model
 from tabkd.neural.relations import pooled
@@ -64,15 +65,21 @@ class Embedder(nn.Module):
         """Whether the transformer reads token types."""
         return "token_type_ids" in signature(self.model.forward).parameters
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Vectors of shape (batch, width)."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **asked: bool
+    ) -> Any:
+        """Vectors of shape (batch, width); with what is ``asked`` of the transformer beside them, if anything is."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.takes_types:
             inputs["token_type_ids"] = token_type_ids
-        states = self.model(**inputs).last_hidden_state
+        found = self.model(**inputs, **asked)
+        states = found.last_hidden_state
         vectors = pooled(states, attention_mask) if self.pooling == "mean" else states[:, 0]
         vectors = vectors if self.dense is None else self.dense(vectors)
-        return F.normalize(vectors, dim=-1) if self.normalize else vectors
+        vectors = F.normalize(vectors, dim=-1) if self.normalize else vectors
+        if not asked:
+            return vectors
+        return SequenceClassifierOutput(logits=vectors, hidden_states=found.hidden_states, attentions=found.attentions)
 
 
 def _rebuilt(
@@ -107,9 +114,20 @@ class Projected(nn.Module):
         super().__init__()
         self.embedder, self.linear = embedder, nn.Linear(embedder.width, width)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Vectors of shape (batch, teacher's width)."""
-        return self.linear(self.embedder(input_ids, attention_mask, token_type_ids))
+    @property
+    def config(self) -> Any:
+        """The transformer's."""
+        return self.embedder.config
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **asked: bool
+    ) -> Any:
+        """Vectors of shape (batch, teacher's width); with what is ``asked`` beside them, as of an embedder."""
+        found = self.embedder(input_ids, attention_mask, token_type_ids, **asked)
+        if not asked:
+            return self.linear(found)
+        found.logits = self.linear(found.logits)
+        return found
 
 
 class Compared(nn.Module):

@@ -10,22 +10,20 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import PCA
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, column_or_1d
-from torch import nn
 from transformers import AutoModel
 
 from tabkd.neural.base import Term, check_choice
-from tabkd.neural.embedder import POOLINGS, Compared, Embedder, Projected, Untyped, read_folder, write_folder
+from tabkd.neural.courses import of_pairs, of_teacher
+from tabkd.neural.embedder import POOLINGS, Embedder, Untyped, read_folder, write_folder
+from tabkd.neural.estimator import eager, inside
 from tabkd.neural.loading import read_model, read_tokenizer
 from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
 from tabkd.neural.reading import positions_of
 from tabkd.neural.stages import Stage
-from tabkd.neural.terms import HardLabels
 from tabkd.neural.trainable import Trainable
-from tabkd.neural.training import Lesson, Plan, collator, predicted, seeded_globals, train
-from tabkd.neural.vector_terms import Vectors
+from tabkd.neural.training import Plan, collator, seeded_globals, train
 
 __all__ = ["EmbeddingStudent"]
 
@@ -52,7 +50,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
     max_length : int or None
         Tokens kept of a text; None is as many as the model has positions.
     objective : sequence of Term or None
-        What is learnt from the teacher: :class:`Vectors`, :class:`Similarities`; None is ``[Vectors()]``.
+        What is learnt from the teacher: :class:`Vectors`, :class:`Similarities`, and what compares the insides of two
+        transformers, such as :class:`Hidden`; None is ``[Vectors()]``.
     epochs : float
     batch_size : int
         Texts, or pairs, per step and process.
@@ -203,14 +202,21 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
                 raise ValueError("X is empty: there is no text to learn from. Give some.")
             weight = np.ones(len(rows)) if sample_weight is None else column_or_1d(sample_weight)
             if teacher is None:
-                student, terms, lesson, collated = self._of_pairs(embedder, reader, rows, y)
+                course = of_pairs(embedder, reader, rows, y)
             else:
-                student, terms, lesson, collated = self._of_teacher(embedder, reader, rows, teacher)
-            lesson.weight = weight.astype(np.float32)
-            stages = [Stage(terms, self.epochs)]
-            folder = self._folder(stack, lesson, stages, seed)
-            plan = Plan(folder, self._arguments(seed), "", _unscored, collator(collated), self.verbose)
-            train(student, stages, lesson, None, plan)
+                course = of_teacher(
+                    embedder, reader, rows, teacher, objective=self.objective, projector=self.projector,
+                    batch_size=2 * self.batch_size, device=self._device(),
+                )  # fmt: skip
+            course.lesson.weight = weight.astype(np.float32)
+            stages = [Stage(course.terms, self.epochs)]
+            for side in (embedder, course.teacher):
+                stack.enter_context(eager(getattr(side, "model", None), inside(stages)))
+            folder = self._folder(stack, course.lesson, stages, seed)
+            plan = Plan(folder, self._arguments(seed), "", _unscored, collator(course.collated), self.verbose)
+            train(course.student, stages, course.lesson, None, plan, course.teacher)
+        if course.components is not None:
+            self.components_ = course.components
         return self._finished(embedder, reader)
 
     def _finished(self, embedder: Embedder, reader: SingleReader) -> Self:
@@ -221,79 +227,6 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
 
     def _reader(self, embedder: Embedder, tokenizer: Any) -> SingleReader:
         return SingleReader(tokenizer, self.max_length, None, positions_of(embedder.model))
-
-    def _of_teacher(self, embedder: Embedder, reader: SingleReader, rows: list[str], teacher: Any) -> _Course:
-        check_texts(rows)
-        terms: list[Term] = [Vectors()] if self.objective is None else list(self.objective)
-        inside = [type(term).__name__ for term in terms if term.needs != {"logits"}]
-        if inside:
-            raise ValueError(f"{inside[0]} does not compare vectors. Give Vectors(), Similarities(), or both.")
-        encoded = reader.encoded(rows)
-        vectors = self._vectors_of(teacher, rows, Lesson(encoded), reader)
-        if vectors.ndim != 2 or len(vectors) != len(rows):
-            raise ValueError(
-                f"The teacher gives vectors of shape {vectors.shape} for {len(rows)} texts. Give one each."
-            )
-        student: nn.Module = embedder
-        if vectors.shape[1] != embedder.width:
-            student, vectors = self._sized(embedder, vectors)
-        if self.normalize:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return student, terms, Lesson(encoded, log_soft=vectors.astype(np.float32)), reader.collated
-
-    def _vectors_of(self, teacher: Any, rows: list[str], lesson: Lesson, reader: SingleReader) -> np.ndarray:
-        for method in ("encode", "transform"):
-            if hasattr(teacher, method):
-                return np.asarray(getattr(teacher, method)(rows))
-        if not isinstance(teacher, nn.Module):
-            return np.asarray(teacher, dtype=np.float64)
-        embedder = teacher if isinstance(teacher, Embedder) else Embedder(read_model(teacher, AutoModel), self.pooling)
-        if embedder.config.vocab_size < len(reader.tokenizer):
-            raise ValueError(
-                f"The teacher knows {embedder.config.vocab_size} tokens, the student's tokenizer makes "
-                f"{len(reader.tokenizer)}. Give its vectors, or an EmbeddingStudent with the teacher's own tokenizer."
-            )
-        found = np.zeros((len(rows), embedder.width), dtype=np.float32)
-        for batch, vectors in predicted(embedder, lesson, reader, 2 * self.batch_size, self._device()):
-            found[batch] = vectors.numpy()
-        return found
-
-    def _sized(self, embedder: Embedder, vectors: np.ndarray) -> tuple[nn.Module, np.ndarray]:
-        """Student and vectors of one size."""
-        ours, theirs = embedder.width, vectors.shape[1]
-        if self.projector is None:
-            raise ValueError(
-                f"The student's vectors have {ours} components, the teacher's {theirs}. Give dimensions={theirs}, or "
-                f'projector="{"pca" if ours < theirs else "linear"}".'
-            )
-        if self.projector == "linear":
-            return Projected(embedder, theirs), vectors
-        if ours > min(vectors.shape):
-            raise ValueError(
-                f'projector="pca" makes {ours} components out of {theirs}, of {len(vectors)} texts: too many. Give '
-                f'dimensions={min(vectors.shape)} or less, more texts, or projector="linear".'
-            )
-        # Without the mean: directions from the origin are what cosines compare.
-        self.components_ = PCA(ours, random_state=0).fit(vectors).components_
-        return embedder, vectors @ self.components_.T
-
-    def _of_pairs(self, embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) -> _Course:
-        check_pairs(rows)
-        y = column_or_1d(np.asarray(y))
-        if y.dtype.kind != "f":
-            classes, codes = np.unique(y, return_inverse=True)
-            if len(classes) < 2:
-                raise ValueError(f"All pairs have the class {classes.tolist()[0]!r}; at least two are needed.")
-            student, labels = Compared(embedder, len(classes)), codes.astype(np.int64)
-        else:
-            if not (np.abs(y) <= 1).all():
-                raise ValueError(
-                    f"Floats in y are cosines, from -1 to 1, got {y.min()} to {y.max()}. Divide them by "
-                    f"{np.abs(y).max()}, or give strings or integers if they are classes."
-                )
-            student, labels = Compared(embedder, None), y.astype(np.float32)[:, None]
-        first, second = (reader.encoded([row[side] for row in rows]) for side in (0, 1))
-        return student, [HardLabels()], Lesson(list(zip(first, second, strict=True)), labels), reader.collated_pairs
 
     # ---------------------------------------------------------------- predict
 
@@ -390,10 +323,6 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         tags.input_tags.two_d_array = False
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-#: What is trained, on which terms, on which rows, and how they become a batch.
-_Course = tuple[nn.Module, list[Any], Lesson, Any]
 
 
 def _unscored(found: np.ndarray, labels: np.ndarray) -> dict[str, float]:

