@@ -40,9 +40,9 @@ def readers(seed: int, quick: bool) -> dict[str, dict[str, float]]:
         config = BertConfig(vocab_size=len(tokenizer), num_attention_heads=4, initializer_range=0.05, **sizes)
         model = QuestionAnswerer(
             config, tokenizer=tokenizer, max_length=160, stride=48, metric="korquad", epochs=1 if quick else 3,
-            learning_rate=5e-4, random_state=seed, temperature=2.0, training_args={"warmup_steps": 50},
+            learning_rate=5e-4, random_state=seed, teacher=teacher, temperature=2.0, training_args={"warmup_steps": 50},
         )  # fmt: skip
-        return model.fit(train, teacher=teacher)
+        return model.fit(train)
 
     teacher = fitted(3, 128)
     students = {"1 layer, no teacher": fitted(1, 64), "1 layer, distilled": fitted(1, 64, teacher)}

@@ -142,7 +142,7 @@ def part_distil(quick: bool) -> list[dict[str, Any]]:
                            "save_steps": 100},
         )  # fmt: skip
         if not (checkpoints() / f"{name}.joblib").exists():
-            student.fit(texts, teacher=vectors)
+            student.fit(texts, vectors)
         add(name, student)
     return rows
 

@@ -117,6 +117,15 @@ def clone_estimator(estimator: Any) -> Any:
         return copy.deepcopy(estimator)
 
 
+def made_again(estimator: Any, params: dict[str, Any]) -> Any:
+    """A new estimator of these parameters, with what else scikit-learn's ``clone`` carries over."""
+    new = type(estimator)(**params)
+    for name in ("_metadata_request", "_sklearn_output_config"):
+        if hasattr(estimator, name):
+            setattr(new, name, copy.deepcopy(getattr(estimator, name)))
+    return new
+
+
 def nested_estimators(estimator: Any) -> dict[str, Any]:
     """The estimators among the parameters of ``estimator``, under their nested names; none inside a frozen one."""
     params = estimator.get_params(deep=True)

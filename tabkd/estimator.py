@@ -9,7 +9,7 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, get_tags
 
-from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step
+from tabkd._compat import clone_estimator, is_fitted_selector, is_regressor, last_step, made_again
 from tabkd.deployed import Deployed
 from tabkd.holdout import HoldoutRecipe
 from tabkd.models import FittedModel
@@ -291,10 +291,7 @@ class DistilledEstimator(Deployed, BaseEstimator):
             # A fitted selector is a list of columns: unfitted, it would choose others.
             copied = not own or is_fitted_selector(value)
             params[name] = copy.deepcopy(value) if copied else clone_estimator(value)
-        new = type(self)(**params)
-        if hasattr(self, "_metadata_request"):
-            new._metadata_request = copy.deepcopy(self._metadata_request)
-        return new
+        return made_again(self, params)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

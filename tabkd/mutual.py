@@ -12,7 +12,7 @@ from typing import Any, Self
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
 
-from tabkd._compat import BaseComposition, clone_estimator, is_regressor, last_step
+from tabkd._compat import BaseComposition, clone_estimator, is_regressor, last_step, made_again
 from tabkd.deployed import Deployed
 from tabkd.encodings import reads_texts
 from tabkd.peers import HoldoutPeers, PeerRecipe
@@ -301,10 +301,7 @@ class MutualDistilledEstimator(Deployed, BaseComposition):
         given = self.estimators
         if self._named_peers:  # CatBoost's lists trip scikit-learn's way of cloning
             given = [(name, clone_estimator(peer), *copy.deepcopy(columns)) for name, peer, *columns in given]
-        new = type(self)(given, **params)
-        if hasattr(self, "_metadata_request"):
-            new._metadata_request = copy.deepcopy(self._metadata_request)
-        return new
+        return made_again(self, {"estimators": given, **params})
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

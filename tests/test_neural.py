@@ -62,6 +62,12 @@ def test_clone_and_pickle(teacher):
     assert not hasattr(clone(teacher), "model_")
 
 
+def test_a_clone_learns_from_the_same_fitted_teacher(teacher):
+    copied = clone(classifier(config(1), epochs=1, teacher=teacher))
+    assert copied.teacher is teacher
+    np.testing.assert_array_equal(copied.fit(X, Y).classes_, teacher.classes_)
+
+
 def test_same_seed_gives_the_same_model(teacher):
     again = clone(teacher).fit(X, Y)
     np.testing.assert_array_equal(again.predict_proba(X), teacher.predict_proba(X))

@@ -37,7 +37,7 @@ def student(model=None, **settings):
 
 @pytest.fixture(scope="module")
 def teacher():
-    return student(dimensions=8, epochs=15).fit(X, teacher=COUNTS)
+    return student(dimensions=8, epochs=15).fit(X, COUNTS)
 
 
 def test_vectors_of_a_teacher_are_learnt(teacher):
@@ -51,8 +51,8 @@ def test_each_objective_brings_cosines_closer_to_the_teachers(objective):
         return (units @ units.T)[np.triu_indices(len(units), 1)]
 
     settings = {"dimensions": 8, "objective": objective}
-    before = student(**{**settings, "epochs": 0.1, "learning_rate": 1e-9}).fit(X, teacher=COUNTS).transform(X)
-    after = student(**settings).fit(X, teacher=COUNTS).transform(X)
+    before = student(**{**settings, "epochs": 0.1, "learning_rate": 1e-9}).fit(X, COUNTS).transform(X)
+    after = student(**settings).fit(X, COUNTS).transform(X)
     errors = [((similarities(v) - similarities(COUNTS)) ** 2).mean() for v in (before, after)]
     assert errors[1] < 0.3 * errors[0]
 
@@ -62,6 +62,13 @@ class Encoder:
 
     def encode(self, texts):
         return CountVectorizer(vocabulary=WORDS[:8]).fit_transform(texts).toarray().astype(np.float32)
+
+
+class Short:
+    """Forgets texts."""
+
+    def encode(self, texts):
+        return COUNTS[:7]
 
 
 def mean_states(module):
@@ -80,7 +87,10 @@ def test_every_kind_of_teacher_gives_its_own_vectors(teacher):
         (module, mean_states(module)),
     ):
         settings = {"dimensions": expected.shape[1], "epochs": 1}
-        mine, theirs = (student(**settings).fit(X, teacher=who).transform(X) for who in (given, expected))
+        mine, theirs = (
+            student(**settings, **more).fit(X, y).transform(X)
+            for more, y in (({"teacher": given}, None), ({}, expected))
+        )
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
@@ -99,20 +109,20 @@ def test_labelled_pairs_teach_what_is_alike():
 
 
 def test_principal_components_of_the_teacher_are_learnt_by_a_narrower_student():
-    model = student(dimensions=3, projector="pca", epochs=12).fit(X, teacher=COUNTS)
+    model = student(dimensions=3, projector="pca", epochs=12).fit(X, COUNTS)
     reduced = COUNTS @ model.components_.T
     assert model.components_.shape == (3, 8)
     assert ((model.transform(X) - reduced) ** 2).mean() < 0.2 * reduced.var()
 
 
 def test_learned_projector_is_left_behind():
-    model = student(config(1, 16), projector="linear").fit(X, teacher=COUNTS)
+    model = student(config(1, 16), projector="linear").fit(X, COUNTS)
     assert model.transform(X[:3]).shape == (3, 16)
     assert isinstance(model.model_, Embedder)
 
 
 def test_first_token_is_the_vector_with_cls():
-    model = student(pooling="cls", epochs=1).fit(X, teacher=np.zeros((len(X), 32)))
+    model = student(pooling="cls", epochs=1).fit(X, np.zeros((len(X), 32)))
     encoded = TOKENIZER(X[0], return_tensors="pt")
     with torch.no_grad():
         states = model.model_.model(**encoded).last_hidden_state
@@ -120,7 +130,7 @@ def test_first_token_is_the_vector_with_cls():
 
 
 def test_normalized_vectors_have_the_length_one():
-    vectors = student(normalize=True, epochs=1).fit(X, teacher=np.ones((len(X), 32))).transform(X)
+    vectors = student(normalize=True, epochs=1).fit(X, np.ones((len(X), 32))).transform(X)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
@@ -130,7 +140,7 @@ def test_padding_and_order_leave_vectors_alone(teacher):
 
 
 def test_same_seed_gives_the_same_vectors():
-    first, second = (student(epochs=1, dimensions=8).fit(X, teacher=COUNTS).transform(X) for _ in range(2))
+    first, second = (student(epochs=1, dimensions=8).fit(X, COUNTS).transform(X) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -138,27 +148,36 @@ def test_given_model_stays_as_it_was():
     given = AutoModel.from_config(config())
     before = {name: value.clone() for name, value in given.state_dict().items()}
     small = shrink(given, 1)
-    student(given, epochs=1, dimensions=8).fit(X, teacher=COUNTS)
+    student(given, epochs=1, dimensions=8).fit(X, COUNTS)
     assert all(torch.equal(before[name], value) for name, value in given.state_dict().items())
-    assert student(small, epochs=1, dimensions=8).fit(X, teacher=COUNTS).model_.config.num_hidden_layers == 1
+    assert student(small, epochs=1, dimensions=8).fit(X, COUNTS).model_.config.num_hidden_layers == 1
 
 
 def test_weight_zero_takes_a_text_out():
     wrong, weight = COUNTS.copy(), np.ones(len(X))
     wrong[::2], weight[::2] = 50.0, 0.0
-    model = student(dimensions=8).fit(X, teacher=wrong, sample_weight=weight)
+    model = student(dimensions=8).fit(X, wrong, sample_weight=weight)
     assert ((model.transform(X)[1::2] - COUNTS[1::2]) ** 2).mean() < 0.3
 
 
 def test_pickle_and_clone(teacher):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(teacher)).transform(X), teacher.transform(X))
     assert not hasattr(clone(teacher), "model_")
+
+
+def test_a_clone_has_the_same_fitted_teacher(teacher):
+    copied = clone(student(dimensions=8, epochs=1, teacher=teacher).set_output(transform="pandas"))
+    assert copied.teacher is teacher
+    assert copied.fit(X).transform(X).columns[0] == "embeddingstudent0"
+
+
+def test_feature_names(teacher):
     assert teacher.get_feature_names_out().tolist()[:2] == ["embeddingstudent0", "embeddingstudent1"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"dimensions": 8, "normalize": True}, {"pooling": "cls"}])
 def test_folder_gives_the_same_vectors_again(tmp_path, settings):
-    model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, teacher=COUNTS)
+    model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, COUNTS)
     again = EmbeddingStudent.from_pretrained(model.save_pretrained(tmp_path / "folder"))
     np.testing.assert_allclose(again.transform(X), model.transform(X), atol=1e-6)
     assert (again.pooling, again.max_length) == (model.pooling, 6)
@@ -167,7 +186,7 @@ def test_folder_gives_the_same_vectors_again(tmp_path, settings):
 @pytest.mark.parametrize("settings", [{}, {"dimensions": 8, "normalize": True}, {"pooling": "cls"}])
 def test_sentence_transformers_reads_the_folder_and_gives_the_same_vectors(tmp_path, settings):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, teacher=COUNTS)
+    model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, COUNTS)
     theirs = sentence_transformers.SentenceTransformer(str(model.save_pretrained(tmp_path)), device="cpu")
     np.testing.assert_allclose(theirs.encode(X), model.transform(X), atol=1e-6)
 
@@ -193,7 +212,7 @@ def distilbert():
 
 @pytest.mark.parametrize("model", [config, distilbert])
 def test_file_gives_the_same_vectors(tmp_path, model):
-    fitted = student(model(), dimensions=8, epochs=1, max_length=20).fit(X, teacher=COUNTS)
+    fitted = student(model(), dimensions=8, epochs=1, max_length=20).fit(X, COUNTS)
     path = fitted.to_onnx(tmp_path / "model.onnx", texts=X[:20])
     found = OnnxPredictor(path).predict(X)
     assert found.shape == (len(X), 8)
@@ -203,21 +222,22 @@ def test_file_gives_the_same_vectors(tmp_path, model):
 @pytest.mark.parametrize(
     ("settings", "fitted", "message"),
     [
-        ({}, {"X": X, "teacher": COUNTS}, r"have 32 components, the teacher's 8\. Give dimensions=8, .*\"linear\""),
-        ({"dimensions": 4}, {"X": X, "teacher": COUNTS}, r'projector="pca"'),
-        ({"projector": "pca"}, {"X": X, "teacher": COUNTS}, "32 components out of 8, of 240 texts"),
-        ({"projector": "pca", "dimensions": 8}, {"X": X[:5], "teacher": np.ones((5, 9))}, "dimensions=5 or less"),
-        ({}, {"X": [], "teacher": COUNTS[:0]}, "X is empty"),
-        ({}, {"X": X, "teacher": COUNTS[:7]}, r"shape \(7, 8\) for 240 texts"),
+        ({}, {"X": X, "y": COUNTS}, r"have 32 components, the teacher's 8\. Give dimensions=8, .*\"linear\""),
+        ({"dimensions": 4}, {"X": X, "y": COUNTS}, r'projector="pca"'),
+        ({"projector": "pca"}, {"X": X, "y": COUNTS}, "32 components out of 8, of 240 texts"),
+        ({"projector": "pca", "dimensions": 8}, {"X": X[:5], "y": np.ones((5, 9))}, "dimensions=5 or less"),
+        ({}, {"X": [], "y": COUNTS[:0]}, "X is empty"),
+        ({"teacher": Short()}, {"X": X}, r"shape \(7, 8\) for 240 texts"),
+        ({}, {"X": X, "y": COUNTS[:7]}, r"inconsistent numbers of samples: \[240, 7\]"),
         ({}, {"X": X}, "got neither"),
-        ({}, {"X": PAIRS, "y": COSINES, "teacher": COUNTS}, "got both"),
+        ({"teacher": Encoder()}, {"X": PAIRS, "y": COSINES}, "got both"),
         ({}, {"X": PAIRS, "y": COSINES[:50]}, r"inconsistent numbers of samples: \[120, 50\]"),
         ({}, {"X": [PAIRS[0], "good"], "y": [1.0, 0.5]}, "Row 1 holds one text where a pair should be"),
-        ({}, {"X": PAIRS, "teacher": COUNTS[:120]}, "Row 0 holds 2 texts"),
+        ({}, {"X": PAIRS, "y": COUNTS[:120]}, "Row 0 holds 2 texts"),
         ({}, {"X": PAIRS, "y": 5 * COSINES}, r"from -1 to 1, got .* Divide them by 5\.0"),
         ({}, {"X": PAIRS, "y": ["one"] * 120}, "All pairs have the class 'one'"),
-        ({"pooling": "max"}, {"X": X, "teacher": COUNTS}, "pooling must be one of 'mean', 'cls', got 'max'"),
-        ({}, {"X": X, "teacher": AutoModel.from_config(config(vocab_size=9))}, "The teacher knows 9 tokens"),
+        ({"pooling": "max"}, {"X": X, "y": COUNTS}, "pooling must be one of 'mean', 'cls', got 'max'"),
+        ({"teacher": AutoModel.from_config(config(vocab_size=9))}, {"X": X}, "The teacher knows 9 tokens"),
     ],
 )
 def test_what_does_not_fit_is_named(settings, fitted, message):
@@ -237,7 +257,7 @@ def states_apart(model, teacher):
 def test_terms_that_look_inside_bring_the_states_closer(teacher, settings):
     shared = {"dimensions": 8, **settings}
     plain, looking = (
-        student(config(1), objective=[Vectors(), *more], **shared).fit(X, teacher=teacher)
+        student(config(1), objective=[Vectors(), *more], teacher=teacher, **shared).fit(X)
         for more in ([], [Hidden("last")])
     )
     assert states_apart(looking, teacher) < 0.5 * states_apart(plain, teacher)
@@ -245,27 +265,27 @@ def test_terms_that_look_inside_bring_the_states_closer(teacher, settings):
 
 def test_maps_of_attention_are_compared_and_the_teacher_is_left_as_it_was(teacher):
     before = teacher.model_.config._attn_implementation, teacher.transform(X[:5])
-    model = student(objective=[Attention("uniform")], dimensions=8, epochs=1).fit(X, teacher=teacher)
+    model = student(objective=[Attention("uniform")], dimensions=8, epochs=1, teacher=teacher).fit(X)
     assert np.isfinite(model.transform(X)).all()
     assert teacher.model_.config._attn_implementation == before[0]
     np.testing.assert_array_equal(teacher.transform(X[:5]), before[1])
 
 
-@pytest.mark.parametrize("given", [COUNTS, Encoder()])
-def test_terms_that_look_inside_need_a_transformer(given):
+@pytest.mark.parametrize(("given", "y"), [(None, COUNTS), (Encoder(), None)])
+def test_terms_that_look_inside_need_a_transformer(given, y):
     with pytest.raises(ValueError, match=r"Hidden looks inside the teacher, got (ndarray|Encoder)\. Give an Embedding"):
-        student(objective=[Hidden("last")], dimensions=8).fit(X, teacher=given)
+        student(objective=[Hidden("last")], dimensions=8, teacher=given).fit(X, y)
 
 
 def test_terms_that_look_inside_need_a_fitted_teacher():
     with pytest.raises(NotFittedError):
-        student(objective=[Hidden("last")], dimensions=8).fit(X, teacher=student())
+        student(objective=[Hidden("last")], dimensions=8, teacher=student()).fit(X)
 
 
 def test_terms_that_look_inside_need_one_vocabulary(teacher):
     other = BertTokenizerFast(vocab={word: i for i, word in enumerate(reversed(VOCABULARY))})
     with pytest.raises(ValueError, match="ids"):
-        student(objective=[Hidden("last")], dimensions=8, tokenizer=other).fit(X, teacher=teacher)
+        student(objective=[Hidden("last")], dimensions=8, tokenizer=other, teacher=teacher).fit(X)
 
 
 def test_vectors_are_made_of_single_texts(teacher):

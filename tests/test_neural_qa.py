@@ -76,14 +76,15 @@ def test_answers_are_characters_of_the_context(teacher):
 
 def test_teacher_is_followed_where_labels_are_wrong(teacher):
     wrong = [{**row, "answers": {"text": ["and"], "answer_start": [row["context"].index("and")]}} for row in ROWS]
-    student = answerer(alpha=0.0, temperature=2.0).fit(wrong, teacher=teacher)
+    student = answerer(alpha=0.0, temperature=2.0, teacher=teacher).fit(wrong)
     agree = [a.text == b.text for a, b in zip(student.predict(FRESH), teacher.predict(FRESH), strict=True)]
     assert np.mean(agree) > 0.7
 
 
 def test_bare_model_teaches_windows_of_every_length_as_its_estimator_does(teacher):
     rows = [*made(8), *made(8, length=5)]
-    students = [answerer(config(1, 16), epochs=1, batch_size=1).fit(rows, teacher=t) for t in (teacher, teacher.model_)]
+    settings = {"epochs": 1, "batch_size": 1}
+    students = [answerer(config(1, 16), teacher=t, **settings).fit(rows) for t in (teacher, teacher.model_)]
     first, second = ([one.score for one in student.predict(FRESH)] for student in students)
     assert first == second
 
@@ -247,9 +248,9 @@ def test_parameters_that_do_not_fit_are_named(settings, message):
 def test_teacher_with_other_tokens_is_refused(teacher):
     other = BertTokenizerFast(vocab={word: i for i, word in enumerate(VOCABULARY[:5] + VOCABULARY[:4:-1])})
     with pytest.raises(ValueError, match="one vocabulary"):
-        answerer(tokenizer=other).fit(ROWS, teacher=teacher)
+        answerer(tokenizer=other, teacher=teacher).fit(ROWS)
     with pytest.raises(TypeError, match="teacher must be a QuestionAnswerer"):
-        answerer().fit(ROWS, teacher="bert")
+        answerer(teacher="bert").fit(ROWS)
 
 
 def test_given_model_stays_as_it_was():

@@ -12,6 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -91,6 +92,13 @@ def test_unknown_category_is_zeros_and_a_missing_one_has_a_column(table):
 def test_constant_and_empty_columns_are_no_trouble(two):
     X = pd.DataFrame({"one": np.full(len(two), 16777216.0), "none": np.full(len(two), np.nan), "a": two + 0.0})
     assert clone(NETWORKS[0]).fit(X, two).score(X, two) == 1
+
+
+def test_a_clone_learns_from_the_same_fitted_teacher(table, two):
+    trees = CatBoostClassifier(iterations=5, cat_features=["city"], verbose=0, allow_writing_files=False)
+    given = table.fillna({"city": "none"})
+    student = clone(NETWORKS[0]).set_params(teacher=trees.fit(given, two))
+    assert clone(student).fit(given, two).score(given, two) > 0.5
 
 
 @both

@@ -72,6 +72,8 @@ class QuestionAnswerer(Trainable):
         Tokens of the context that neighbouring windows share.
     max_answer_length : int
         Tokens of an answer.
+    teacher : QuestionAnswerer, PreTrainedModel or None
+        Fitted, with the student's tokens. It answers every window once, before the training.
     metric : {"squad", "korquad"}
         How answers are compared in :meth:`evaluate`: by words, or by characters and with KorQuAD's punctuation.
     alpha, temperature : float
@@ -126,6 +128,7 @@ class QuestionAnswerer(Trainable):
         max_length: int = 384,
         stride: int = 128,
         max_answer_length: int = 30,
+        teacher: Any = None,
         metric: str = "squad",
         alpha: float = 0.1,
         temperature: float = 4.0,
@@ -143,6 +146,7 @@ class QuestionAnswerer(Trainable):
         self.max_length = max_length
         self.stride = stride
         self.max_answer_length = max_answer_length
+        self.teacher = teacher
         self.metric = metric
         self.alpha = alpha
         self.temperature = temperature
@@ -155,16 +159,14 @@ class QuestionAnswerer(Trainable):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, data: Any, y: None = None, *, teacher: Any = None) -> Self:
-        """Learn from answers, and from a teacher's starts and ends if there is one.
+    def fit(self, data: Any, y: None = None) -> Self:
+        """Learn from answers, and from a teacher's starts and ends if there is a ``teacher``.
 
         Parameters
         ----------
         data : mapping or sequence of mappings
             SQuAD's JSON, or rows with ``question``, ``context`` and ``answers``.
         y : None
-        teacher : QuestionAnswerer, PreTrainedModel or None
-            Fitted, with the student's tokens. It answers every window once, before the training.
 
         Returns
         -------
@@ -185,8 +187,8 @@ class QuestionAnswerer(Trainable):
             labels = np.array([target(window, questions[window.question]) for window in cut])
             lesson = Lesson([window.inputs for window in cut], labels)
             terms: list[Term] = [SpanLabels()]
-            if teacher is not None:
-                lesson.log_soft = self._taught(teacher, reader, lesson)
+            if self.teacher is not None:
+                lesson.log_soft = self._taught(reader, lesson)
                 two = [SpanLabels(self.alpha), SoftSpans(self.temperature, 1 - self.alpha)]
                 terms = [term for term in two if term.weight]
             stages = [Stage(terms, self.epochs)]
@@ -297,8 +299,9 @@ class QuestionAnswerer(Trainable):
         found = windows(reader.tokenizer, questions, self.max_length, self.stride)
         return [Window(w.question, {name: w.inputs[name] for name in taken}, w.spans) for w in found]
 
-    def _taught(self, teacher: Any, reader: TextReader, lesson: Lesson) -> np.ndarray:
+    def _taught(self, reader: TextReader, lesson: Lesson) -> np.ndarray:
         """The teacher's starts and ends for every window, of shape (n_windows, 2, longest)."""
+        teacher = self.teacher
         if isinstance(teacher, QuestionAnswerer):
             check_is_fitted(teacher, "model_")
             check_vocabulary(reader.tokenizer, teacher.reader_.tokenizer)

@@ -71,8 +71,8 @@ def of_teacher(
         Of the student.
     reader : SingleReader
     rows : list of str
-    teacher : object, Module or array-like
-        As in :meth:`EmbeddingStudent.fit`.
+    teacher : estimator, object, Module or array-like of shape (n_samples, n_dimensions)
+        As of an :class:`EmbeddingStudent`, or its vectors.
     objective : sequence of Term or None
     projector : {None, "pca", "linear"}
     batch_size : int

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from transformers import AutoModel
 
 from tabkd.neural.base import Term, check_choice
-from tabkd.neural.courses import of_pairs, of_teacher
+from tabkd.neural.courses import Course, of_pairs, of_teacher
 from tabkd.neural.embedder import POOLINGS, Embedder, Untyped, read_folder, write_folder
 from tabkd.neural.estimator import eager, inside
 from tabkd.neural.loading import read_model, read_tokenizer
@@ -49,6 +49,9 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         teacher's, ``"linear"`` learns a map from the student's to the teacher's, which is left behind afterwards.
     max_length : int or None
         Tokens kept of a text; None is as many as the model has positions.
+    teacher : estimator, object, Module or None
+        Who makes the vectors to learn: anything with ``transform`` (fitted) or ``encode`` (a SentenceTransformer), or a
+        transformer with the student's tokenizer, whose states are pooled as the student's are. None learns from ``y``.
     objective : sequence of Term or None
         What is learnt from the teacher: :class:`Vectors`, :class:`Similarities`, and what compares the insides of two
         transformers, such as :class:`Hidden`; None is ``[Vectors()]``.
@@ -91,7 +94,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
     >>> tiny = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     >>> texts, vectors = ["good film", "bad film"] * 50, np.array([[1.0, 0.0], [0.0, 1.0]] * 50)
     >>> settings = {"dimensions": 2, "epochs": 20, "learning_rate": 0.003, "random_state": 0}
-    >>> student = EmbeddingStudent(tiny, tokenizer=tokenizer, **settings).fit(texts, teacher=vectors)
+    >>> student = EmbeddingStudent(tiny, tokenizer=tokenizer, **settings).fit(texts, vectors)
     >>> student.transform(["bad film", "good film"]).argmax(axis=1)
     array([1, 0])
     """
@@ -106,6 +109,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         normalize: bool = False,
         projector: str | None = None,
         max_length: int | None = None,
+        teacher: Any = None,
         objective: Sequence[Term] | None = None,
         epochs: float = 3.0,
         batch_size: int = 32,
@@ -123,6 +127,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         self.normalize = normalize
         self.projector = projector
         self.max_length = max_length
+        self.teacher = teacher
         self.objective = objective
         self.epochs = epochs
         self.batch_size = batch_size
@@ -158,19 +163,17 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         found = cls(Path(folder), **{**shape, **settings})
         return found._finished(embedder, found._reader(embedder, tokenizer))
 
-    def fit(self, X: Any, y: Any = None, *, teacher: Any = None, sample_weight: Any = None) -> Self:
-        """Learn a teacher's vectors of texts, or from pairs of texts.
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+        """Learn vectors of texts, or from pairs of texts.
 
         Parameters
         ----------
         X : sequence of length n_samples
-            Texts, with a teacher; pairs of texts, with ``y``.
-        y : array-like of shape (n_samples,), optional
-            Of pairs: floats are their cosines, from -1 to 1; anything else is their class, learnt by a softmax over u,
-            v and \\|u - v\\|, which is left behind afterwards.
-        teacher : object, Module or array-like of shape (n_samples, n_dimensions), optional
-            Its vectors, or who makes them: anything with ``encode`` (a SentenceTransformer) or ``transform``, or a
-            transformer with the student's tokenizer, whose states are pooled as the student's are.
+            Texts, whose vectors are learnt, or pairs of texts.
+        y : array-like of shape (n_samples, n_dimensions) or (n_samples,), optional
+            Of texts: their vectors, where there is no ``teacher`` to make them. Of pairs: floats are their cosines,
+            from -1 to 1; anything else is their class, learnt by a softmax over u, v and \\|u - v\\|, which is left
+            behind afterwards.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -187,11 +190,9 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         """
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("projector", self.projector, (None, "pca", "linear"))
-        if (y is None) == (teacher is None):
+        if (y is None) == (self.teacher is None):
             both = "both" if y is not None else "neither"
-            raise ValueError(
-                f"fit learns from y (of pairs of texts) or from a teacher (of texts), got {both}. Give one."
-            )
+            raise ValueError(f"A student learns from a teacher or from y, got {both}. Give one of them.")
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         with seeded_globals(seed), ExitStack() as stack:
             embedder = Embedder(read_model(self.model, AutoModel), self.pooling, self.dimensions, self.normalize)
@@ -201,13 +202,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             if not rows:
                 raise ValueError("X is empty: there is no text to learn from. Give some.")
             weight = np.ones(len(rows)) if sample_weight is None else column_or_1d(sample_weight)
-            if teacher is None:
-                course = of_pairs(embedder, reader, rows, y)
-            else:
-                course = of_teacher(
-                    embedder, reader, rows, teacher, objective=self.objective, projector=self.projector,
-                    batch_size=2 * self.batch_size, device=self._device(),
-                )  # fmt: skip
+            course = self._course(embedder, reader, rows, y)
             course.lesson.weight = weight.astype(np.float32)
             stages = [Stage(course.terms, self.epochs)]
             for side in (embedder, course.teacher):
@@ -218,6 +213,14 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         if course.components is not None:
             self.components_ = course.components
         return self._finished(embedder, reader)
+
+    def _course(self, embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) -> Course:
+        if self.teacher is None and np.ndim(y) == 1:
+            return of_pairs(embedder, reader, rows, y)
+        return of_teacher(
+            embedder, reader, rows, y if self.teacher is None else self.teacher, objective=self.objective,
+            projector=self.projector, batch_size=2 * self.batch_size, device=self._device(),
+        )  # fmt: skip
 
     def _finished(self, embedder: Embedder, reader: SingleReader) -> Self:
         self.model_, self.reader_ = embedder.eval().cpu(), reader

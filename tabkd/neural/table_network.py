@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_consistent_length, check_random_state
@@ -24,7 +23,7 @@ from tabkd.neural.recipes import stages_of, two_terms
 from tabkd.neural.table_reader import TableReader
 from tabkd.neural.table_training import Plan, Remembered, Rows, train
 from tabkd.neural.tasks import device_of
-from tabkd.neural.teachers import answered
+from tabkd.neural.teachers import Taught, answered
 from tabkd.neural.terms import HardLabels
 
 __all__ = ["TableNetwork"]
@@ -34,7 +33,7 @@ _FEWEST_WATCHED = 20
 _ROWS_AT_ONCE = 4096
 
 
-class TableNetwork(BaseEstimator):
+class TableNetwork(Taught):
     """Reading, training and prediction; subclasses say what the network is, and mix in the task."""
 
     #: Whether the network reads categories as 0/1 columns, or as codes.

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
+from tabkd._compat import made_again
 from tabkd.links import align_classes
 
-__all__ = ["answered", "log_soft_targets", "module_of"]
+__all__ = ["Taught", "answered", "log_soft_targets", "module_of"]
+
 
 _TINY = np.finfo(np.float32).tiny
+
+
+class Taught(BaseEstimator):
+    """Has a ``teacher``, which copies of the estimator share: cloned, it would have to be fitted again."""
+
+    teacher: Any
+
+    def __sklearn_clone__(self) -> Self:
+        given = self.get_params(deep=False)
+        return made_again(self, {n: v if n == "teacher" else clone(v, safe=False) for n, v in given.items()})
 
 
 def module_of(teacher: Any) -> nn.Module | None:

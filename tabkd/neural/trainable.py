@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from transformers import PreTrainedModel
 
 from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import device_of
+from tabkd.neural.teachers import Taught
 from tabkd.neural.training import Lesson, predicted
 
 __all__ = ["Trainable"]
@@ -35,7 +35,7 @@ _QUIET: dict[str, Any] = {
 }
 
 
-class Trainable(BaseEstimator):
+class Trainable(Taught):
     """Has ``model``, ``batch_size``, ``learning_rate``, ``training_args``, ``output_dir`` and ``device``."""
 
     def _folder(self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int) -> Path:
