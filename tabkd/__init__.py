@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tabkd.mutual import MutualDistilledEstimator
     from tabkd.privileged import SelectPrivileged
     from tabkd.search import DistillationSearchCV
+    from tabkd.text_spans import TextSpans
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "MutualDistilledEstimator": "tabkd.mutual",
     "SelectPrivileged": "tabkd.privileged",
     "TableCheck": "tabkd.check",
+    "TextSpans": "tabkd.text_spans",
     "check_tables": "tabkd.check",
     "evaluate_distillation": "tabkd.evaluate",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "MutualDistilledEstimator",
     "SelectPrivileged",
     "TableCheck",
+    "TextSpans",
     "__version__",
     "check_tables",
     "evaluate_distillation",

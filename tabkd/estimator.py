@@ -62,10 +62,11 @@ class DistilledEstimator(Deployed, BaseEstimator):
     targets : {"soft", "trusted", "hard"}
         What of the teacher's answers is learnt: the probabilities; the same, moved to the true label where they
         contradict it (:func:`tabkd.targets.trusted`); or pseudo-labels, the likeliest class alone.
-    transfer : None, "munge", Munge or "self-training"
+    transfer : None, "munge", "spans", Munge, TextSpans or "self-training"
         Rows without labels to learn from as well: synthetic ones made from the training rows of each fold
-        (:class:`~tabkd.Munge`), or those of ``fit(..., X_unlabeled=)``, which need no setting where the teacher can
-        label them; with ``"self-training"`` the student labels those that lack the teacher's columns.
+        (:class:`~tabkd.Munge` of tables, :class:`~tabkd.TextSpans` of texts), or those of ``fit(..., X_unlabeled=)``,
+        which need no setting where the teacher can label them; with ``"self-training"`` the student labels those that
+        lack the teacher's columns.
     transfer_weight : float
         Weight of a row without label, where a labelled one weighs 1 on average.
     generations : int

@@ -26,7 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from tabkd.frames import Table, as_table
 
-__all__ = ["Munge"]
+__all__ = ["Munge", "n_to_make"]
 
 _REACH = 3.0
 _LEVELS = 16
@@ -35,6 +35,17 @@ _JITTER = np.float32(1e-5)
 _EXACT_ROWS = 5_000
 _POWER_STEPS = 8
 _FEW_VALUES = 20
+
+
+def n_to_make(ratio: Any, n_rows: int, n_samples: Any) -> int:
+    """Rows to make: as many as asked for, or ``ratio`` times those there are."""
+    if not (isinstance(ratio, Real) and 0 < float(ratio) < inf):
+        raise ValueError(f"ratio must be a number > 0, got {ratio!r}. Try 4.0.")
+    if n_samples is None:
+        return max(1, round(float(ratio) * n_rows))
+    if not (isinstance(n_samples, Integral) and int(n_samples) > 0):
+        raise ValueError(f"n_samples must be a whole number > 0, got {n_samples!r}. None is ratio times the rows.")
+    return int(n_samples)
 
 
 @dataclass(unsafe_hash=True)
@@ -125,19 +136,16 @@ class Munge(BaseEstimator):
         return table if isinstance(X, pd.DataFrame) else table.to_numpy()
 
     def _n_samples(self, n_rows: int, n_samples: int | None) -> int:
-        if not (isinstance(self.ratio, Real) and 0 < self.ratio < inf):
-            raise ValueError(f"ratio must be a number > 0, got {self.ratio!r}. Try 4.0.")
+        n_samples = n_to_make(self.ratio, n_rows, n_samples)
         if not (isinstance(self.probability, Real) and 0 < self.probability <= 1):
             raise ValueError(f"probability must be a number in (0, 1], got {self.probability!r}. Try 0.5.")
         if self.variance is not None and not (isinstance(self.variance, Real) and 0 < self.variance < inf):
             raise ValueError(
                 f"variance must be a number > 0, got {self.variance!r}. Try 5.0, or None to exchange values as is."
             )
-        if n_samples is not None and not (isinstance(n_samples, Integral) and n_samples > 0):
-            raise ValueError(f"n_samples must be a whole number > 0, got {n_samples!r}. None is ratio times the rows.")
         if n_rows < 2:
             raise ValueError(f"A row exchanges values with another one, but X has {n_rows}. Give two rows or more.")
-        return int(n_samples) if n_samples is not None else max(1, round(self.ratio * n_rows))
+        return n_samples
 
     def _sources(
         self, values: pd.Series, parents: np.ndarray, neighbours: np.ndarray, rng: np.random.Generator

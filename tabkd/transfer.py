@@ -15,6 +15,7 @@ from tabkd.frames import as_table, has_names, is_texts, rows_of, stacked
 from tabkd.learners import ExtraRows, Member
 from tabkd.munge import Munge
 from tabkd.rows import Rows
+from tabkd.text_spans import TextSpans
 
 __all__ = ["SELF_TRAINING", "Labeller", "TransferSet"]
 
@@ -76,7 +77,7 @@ class TransferSet:
         self.rows, self.student, self.seed = rows, student, seed
         self.weight = _read_weight(settings.transfer_weight)
         self_training = isinstance(settings.transfer, str) and settings.transfer == SELF_TRAINING
-        self.munge = None if self_training else _read_munge(settings.transfer, rows)
+        self.maker = None if self_training else _read_maker(settings.transfer, rows)
         self.by_student = False
         self.given: Any = None
         self.columns = sorted({*teacher, *student.positions})
@@ -95,7 +96,7 @@ class TransferSet:
             raise ValueError(f'transfer="{SELF_TRAINING}" needs rows without labels: fit(X, y, X_unlabeled=...).')
 
     def __bool__(self) -> bool:
-        return self.given is not None or self.munge is not None
+        return self.given is not None or self.maker is not None
 
     @property
     def needs_teacher(self) -> bool:
@@ -148,7 +149,7 @@ class TransferSet:
             tables.append(self.student.transform(self.given))
             answers = zip(self.labellers, self._answers, strict=True)
             soft.append(np.mean([one.mean(said, split) for one, said in answers], axis=0))
-        if self.munge is not None:
+        if self.maker is not None:
             made = self._synthetic(train)
             tables.append(self.student.transform(made))
             soft.append(np.mean([one.mean(one.answers(made), split) for one in self.labellers], axis=0))
@@ -156,14 +157,14 @@ class TransferSet:
 
     def _synthetic(self, train: np.ndarray) -> Any:
         """Rows made from those at ``train``; neighbours are found by the columns that somebody reads."""
-        assert self.munge is not None
+        assert self.maker is not None
         table = rows_of(self.rows.X, train)
         if len(self.columns) == table.shape[1]:
-            return self.munge.sample(table, seed=self.seed)
+            return self.maker.sample(table, seed=self.seed)
         if isinstance(table, pd.DataFrame) and has_names(table):
-            return self.munge.sample(table.iloc[:, self.columns], seed=self.seed)
+            return self.maker.sample(table.iloc[:, self.columns], seed=self.seed)
         frame = pd.DataFrame(table)
-        made = self.munge.sample(frame.iloc[:, self.columns], seed=self.seed)
+        made = self.maker.sample(frame.iloc[:, self.columns], seed=self.seed)
         made = made.reindex(columns=frame.columns)
         return made if isinstance(table, pd.DataFrame) else made.to_numpy(dtype=table.dtype)
 
@@ -174,15 +175,15 @@ def _read_weight(weight: Any) -> float:
     return float(weight)
 
 
-def _read_munge(transfer: Any, rows: Rows) -> Munge | None:
-    if transfer is None:
-        return None
-    munge = Munge() if isinstance(transfer, str) and transfer == "munge" else transfer
-    if not isinstance(munge, Munge):
+def _read_maker(transfer: Any, rows: Rows) -> Munge | TextSpans | None:
+    """Who makes rows."""
+    known = {"munge": Munge, "spans": TextSpans}
+    maker = known[transfer]() if isinstance(transfer, str) and transfer in known else transfer
+    if maker is not None and not isinstance(maker, Munge | TextSpans):
         raise ValueError(
-            f'transfer must be None, "munge", a Munge(...) or "{SELF_TRAINING}", got {transfer!r}. Rows of your own go '
-            "to fit(..., X_unlabeled=)."
+            f'transfer must be None, "munge", "spans", a Munge(...), a TextSpans(...) or "{SELF_TRAINING}", got '
+            f"{transfer!r}. Rows of your own go to fit(..., X_unlabeled=)."
         )
-    if rows.texts:
-        raise ValueError("MUNGE makes rows of tables, but X holds texts. Give texts of your own as X_unlabeled.")
-    return munge
+    if rows.texts and isinstance(maker, Munge):
+        raise ValueError('MUNGE makes rows of tables, but X holds texts. Use transfer="spans", which cuts texts.')
+    return maker

@@ -10,6 +10,7 @@ import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from optuna.distributions import CategoricalDistribution
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris, make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
@@ -20,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import tabkd.boosters
-from tabkd import DistillationSearchCV, DistilledEstimator, Munge, evaluate_distillation
+from tabkd import DistillationSearchCV, DistilledEstimator, Munge, TextSpans, evaluate_distillation
 from tabkd.learners import ExtraRows, Learner, fit_members
 from tabkd.recipe import Recipe
 from tabkd.runtime import OnnxPredictor
@@ -235,6 +236,29 @@ def permuted(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return changed
 
 
+def assert_blind(estimator: DistilledEstimator, X, y: np.ndarray, test: np.ndarray, **given) -> None:
+    """Predictions for the rows of a fold stay as they are when these rows' labels change."""
+    before, after = (scored(estimator, X, labels, **given) for labels in (y, permuted(y, test)))
+    for name in before.keys() & after.keys():
+        np.testing.assert_array_equal(before[name][test], after[name][test])
+    assert len(before.keys() & after.keys()) > 1
+
+
+def scored(estimator: DistilledEstimator, X, y: np.ndarray, **given) -> dict:
+    """What control and students are scored by."""
+    predictions = {}
+
+    def keep(recipe, fits, *rest):
+        predictions.update({name: fit.predictions[0] for name, fit in fits.items()})
+        return plain(recipe, fits, *rest)
+
+    plain = Recipe._choose
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recipe, "_choose", keep)
+        clone(estimator).fit(X, y, **given)
+    return predictions
+
+
 EVERYTHING = {
     "munge": {"transfer": "munge"},
     "given": {"given": True},
@@ -261,25 +285,8 @@ def test_labels_of_a_fold_never_reach_the_student_scored_on_it(data, option, alp
         [LGBMClassifier(**FAST), LogisticRegression()] if settings.pop("second", False) else LGBMClassifier(**FAST)
     )
 
-    def scored(labels: np.ndarray) -> dict:
-        fitted = DistilledEstimator(teacher, TREE, cv=folds, alpha=alpha, ensemble=True, random_state=0, **settings)
-        predictions = {}
-
-        def keep(recipe, fits, *rest):
-            predictions.update({name: fit.predictions[0] for name, fit in fits.items()})
-            return plain(recipe, fits, *rest)
-
-        plain = Recipe._choose
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Recipe, "_choose", keep)
-            fitted.fit(X, labels, **given)
-        return predictions
-
-    before, test = scored(y), folds[0][1]
-    after = scored(permuted(y, test))
-    for name in before.keys() & after.keys():
-        np.testing.assert_array_equal(before[name][test], after[name][test])
-    assert len(before.keys() & after.keys()) > 1
+    fitted = DistilledEstimator(teacher, TREE, cv=folds, alpha=alpha, ensemble=True, random_state=0, **settings)
+    assert_blind(fitted, X, y, folds[0][1], **given)
 
 
 # ---------------------------------------------------------------- beside the rest
@@ -356,11 +363,52 @@ def test_soft_targets_of_ones_own_leave_no_teacher_to_label_more_rows(data) -> N
         model().fit(X, y, soft_targets=one_hot(y, 2), X_unlabeled=more)
 
 
-def test_rows_are_not_made_of_texts() -> None:
-    texts = np.array(["good film", "bad film"] * 50, dtype=object)
-    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    with pytest.raises(ValueError, match="X holds texts"):
-        DistilledEstimator(pipeline, pipeline, transfer="munge").fit(texts, np.arange(100) % 2)
+READER = make_pipeline(TfidfVectorizer(), LogisticRegression())
+
+
+def reviews(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    words = ["good", "great", "bad", "awful", "film", "plot", "actor", "and"]
+    texts = np.array([" ".join(draw.choice(words, draw.integers(2, 9))) for _ in range(n)], dtype=object)
+    return texts, np.array([text.count("g") + draw.integers(2) > text.count("l") for text in texts])
+
+
+def test_labels_of_a_fold_never_reach_the_student_scored_on_it_through_spans() -> None:
+    texts, y = reviews()
+    folds = list(StratifiedKFold(4, shuffle=True, random_state=0).split(texts, y))
+    fitted = DistilledEstimator(READER, READER, cv=folds, alpha=0.5, transfer="spans", ensemble=True, random_state=0)
+    assert_blind(fitted, texts, y, folds[0][1])
+
+
+def test_spans_are_learnt_from() -> None:
+    texts, y = reviews()
+    plain, taught = (
+        DistilledEstimator(READER, READER, alpha=0.5, cv=4, transfer=option, random_state=0).fit(texts, y)
+        for option in (None, TextSpans(ratio=2.0))
+    )
+    assert (plain.predict_proba(texts) != taught.predict_proba(texts)).any()
+
+
+def test_spans_are_cut_out_of_the_texts_of_a_table() -> None:
+    texts, y = reviews()
+    table = pd.DataFrame({"n": np.linspace(0, 1, 200), "text": texts})
+    reader = make_pipeline(
+        make_column_transformer((TfidfVectorizer(), "text"), ("passthrough", ["n"])), LogisticRegression()
+    )
+    student = make_pipeline(make_column_transformer((TfidfVectorizer(), "text")), LogisticRegression())
+    fitted = DistilledEstimator(reader, student, student_features=["text"], transfer="spans", cv=4, random_state=0)
+    assert fitted.fit(table, y).predict_proba(table[["text"]]).shape == (200, 2)
+
+
+def test_rows_of_tables_are_not_made_of_texts() -> None:
+    with pytest.raises(ValueError, match=r'X holds texts. Use transfer="spans"'):
+        DistilledEstimator(READER, READER, transfer="munge").fit(*reviews(100))
+
+
+def test_spans_need_texts(data) -> None:
+    X, y, _, _ = data
+    with pytest.raises(ValueError, match="X holds no text of more than 3 words"):
+        model(transfer="spans").fit(X, y)
 
 
 @pytest.mark.parametrize("weight", [0, -1.0, np.inf, "much"])

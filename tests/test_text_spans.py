@@ -1,0 +1,80 @@
+"""Texts cut out of real ones, for a teacher to label."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+
+from tabkd import TextSpans
+
+TEXTS = [f"w{i}  a{i} b{i}\tc{i} d{i} e{i}" for i in range(50)]
+
+
+def test_texts_are_stretches_of_their_parents():
+    made = TextSpans(ratio=4).sample(TEXTS, seed=0)
+    assert len(made) == 200
+    assert all(sum(text in parent for parent in TEXTS) == 1 for text in made)
+
+
+def test_every_text_is_the_parent_of_equally_many():
+    made = TextSpans(ratio=4).sample(TEXTS, seed=0)
+    assert {sum(text in parent for text in made) for parent in TEXTS} == {4}
+
+
+def test_stretches_of_every_length_and_place_are_cut():
+    made = TextSpans(min_words=2).sample(["a b c d"], n_samples=300, seed=0)
+    assert set(made) == {"a b", "b c", "c d", "a b c", "b c d", "a b c d"}
+
+
+def test_short_texts_stay_whole():
+    made = TextSpans(min_words=5, ratio=2).sample(["one  two three", *TEXTS], seed=0)
+    assert made.count("one  two three") == 2
+
+
+def test_same_seed_gives_the_same_texts():
+    one, two, other = (TextSpans().sample(TEXTS, seed=seed) for seed in (1, 1, 2))
+    assert one == two != other
+
+
+@pytest.mark.parametrize("given", [tuple(TEXTS), np.array(TEXTS), np.array(TEXTS, dtype=object), pd.Series(TEXTS)])
+def test_texts_come_in_every_kind_of_sequence(given):
+    assert TextSpans().sample(given, seed=0) == TextSpans().sample(TEXTS, seed=0)
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "str"])
+def test_other_columns_and_gaps_of_a_table_are_the_parents(dtype):
+    table = pd.DataFrame(
+        {"n": np.arange(50), "text": pd.Series([None, *TEXTS[1:]], dtype=dtype), "city": ["Rome"] * 50}
+    )
+    made = TextSpans(ratio=2).sample(table, seed=0)
+    assert made.dtypes.to_dict() == table.dtypes.to_dict()
+    assert made.loc[made["n"] == 0, "text"].isna().all()
+    kept = made[made["n"] > 0]
+    assert all(text in TEXTS[n] for n, text in zip(kept["n"], kept["text"], strict=True))
+    assert set(made["city"]) == {"Rome"}
+
+
+def test_polars_frames_are_read():
+    made = TextSpans().sample(pl.DataFrame({"text": TEXTS}), seed=0)
+    assert made["text"].tolist() == TextSpans().sample(TEXTS, seed=0)
+
+
+def test_clone_has_its_parameters():
+    assert clone(TextSpans(2.0, 4)) == TextSpans(2.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("maker", "X", "message"),
+    [
+        (TextSpans(ratio=0), TEXTS, "ratio must be a number > 0, got 0"),
+        (TextSpans(min_words=0), TEXTS, "min_words must be a whole number > 0, got 0"),
+        (TextSpans(), ["one two", "three"], "no text of more than 3 words"),
+        (TextSpans(), np.zeros((5, 2)), "no text of more than 3 words"),
+    ],
+)
+def test_what_cannot_be_cut_is_told(maker, X, message):
+    with pytest.raises(ValueError, match=message):
+        maker.sample(X)
