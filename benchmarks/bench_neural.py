@@ -1,7 +1,8 @@
 """What does a small transformer gain from a large one, and what does it cost?
 
 quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 and 2 of its layers, each with and without
-    the teacher, also where 500 rows have labels (the teacher knows those alone). English reviews, test set.
+    the teacher, also with spans of the texts for it to label, and where 500 rows have labels (the teacher knows those
+    alone). English reviews, test set.
 inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
 speed: a step with the teacher's answers cached against the same step with the teacher run; and a distillation against
     TextBrewer's (pip install textbrewer tensorboard), same models, rows and steps.
@@ -31,6 +32,7 @@ import torch
 from _common import DATA, arguments, kept, save
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from tabkd import TextSpans
 from tabkd.neural import HardLabels, SoftLabels, TransformerClassifier, shrink
 from tabkd.neural.distiller import Distiller
 from tabkd.runtime import OnnxPredictor
@@ -118,7 +120,7 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
     tokenizer, epochs = AutoTokenizer.from_pretrained(minilm()), 1 if QUICK else 3
     plain = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2)
     student: dict[str, Any] = {"tokenizer": tokenizer, "epochs": epochs, "learning_rate": 1e-4}
-    taught = {**student, "alpha": 0.1, "temperature": 4.0}
+    taught = {"alpha": 0.1, "temperature": 4.0}
 
     def row(seed: int, name: str, model: TransformerClassifier, rows: Any = None) -> dict[str, Any]:
         found = kept(f"quality-{seed}-{name}", fitted_and_measured, model, rows)
@@ -127,11 +129,15 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
     for seed in seeds:
         teacher = fine_tuned(seed)
         yield row(seed, "teacher, 6 layers", teacher)
-        for layers in ([0, 2, 5], [0, 5]):
-            n = len(layers)
-            yield row(seed, f"{n} layers, no teacher", classifier(shrink(plain, layers), seed, **student), (X, y))
-            pupil = classifier(shrink(teacher.model_, layers), seed, teacher=teacher, **taught)
-            yield row(seed, f"{n} layers, distilled", pupil, (X, y))
+        spans = TextSpans(ratio=3).sample(X, seed=seed)
+        for layers, rate in (([0, 5], 2e-4), ([0, 2, 5], 1e-4)):
+            name, own = f"{len(layers)} layers", {**student, "learning_rate": rate}
+            yield row(seed, f"{name}, no teacher", classifier(shrink(plain, layers), seed, **own), (X, y))
+            own, start = {**own, **taught, "teacher": teacher}, shrink(teacher.model_, layers)
+            yield row(seed, f"{name}, distilled", classifier(start, seed, **own), (X, y))
+            more = [*X, *spans], np.array([*y, *[None] * len(spans)], dtype=object)
+            pupil = classifier(start, seed, **{**own, "epochs": 2 * epochs / 3})
+            yield row(seed, f"{name}, distilled, spans", pupil, more)
         chosen = np.random.default_rng(seed).choice(len(y), min(500, len(y) // 2), replace=False)
         labelled, few = ([X[i] for i in chosen], y[chosen]), np.full(len(y), None, dtype=object)
         few[chosen] = y[chosen]
@@ -140,7 +146,7 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
         yield row(seed, "teacher, 500 labels", humble)
         alone = classifier(shrink(plain, [0, 2, 5]), seed, **{**student, "epochs": 3 * epochs})
         yield row(seed, "3 layers, 500 labels, no teacher", alone, labelled)
-        pupil = classifier(shrink(humble.model_, [0, 2, 5]), seed, teacher=humble, **taught)
+        pupil = classifier(shrink(humble.model_, [0, 2, 5]), seed, teacher=humble, **student, **taught)
         yield row(seed, "3 layers, 500 labels, distilled from 500", pupil, (X, few))
 
 

@@ -126,8 +126,7 @@ def fit(
             positive=positive,
             texts=text_columns or [],
         )
-        if tables.texts:
-            _check_texts(tables, settings)
+        _check_texts(tables, settings)
         tables = _with_unlabeled(tables, unlabeled, settings)
         prepare_folder(out, overwrite=overwrite)
         fit_tables(tables, settings, out)
@@ -216,6 +215,10 @@ def _check_texts(tables: Tables, settings: Settings) -> None:
     from tabkd.cli_texts import check_texts
     from tabkd.files import InputError
 
+    if not tables.texts:
+        if settings.transfer == "spans":
+            raise InputError("--transfer spans cuts texts, and there are none. Name their columns: --text-columns.")
+        return
     if settings.impute is not None or settings.transfer == "munge":
         option = "--impute" if settings.impute is not None else "--transfer munge"
         raise InputError(f"{option} is for numbers and categories, not for --text-columns. Leave one of them out.")

@@ -30,8 +30,11 @@ Drop = Annotated[list[str] | None, typer.Option(help="Columns that nobody reads,
 Groups = Annotated[str | None, typer.Option(help="Column of groups whose rows stay in one fold.")]
 Weight = Annotated[str | None, typer.Option(help="Column of row weights.")]
 Transfer = Annotated[
-    Literal["munge", "self-training"] | None,
-    typer.Option(help="Learn from synthetic rows as well, or from rows that the student labels itself (--test's)."),
+    Literal["munge", "spans", "self-training"] | None,
+    typer.Option(
+        help="Learn from synthetic rows as well (munge; of texts, spans), or from rows that the student labels itself "
+        "(--test's)."
+    ),
 ]
 Unlabeled = Annotated[Path | None, typer.Option(help="Table of rows without labels, for the teacher to label.")]
 Generations = Annotated[int, typer.Option(min=1, help="Students that teach each other in turn, at most so many.")]

@@ -297,6 +297,10 @@ def test_rows_that_lack_the_teachers_columns_are_refused_by_name(folder: Folder)
     assert "mean perimeter" in message and "self-training" in message
 
 
+def test_spans_need_texts(folder: Folder) -> None:
+    assert "Name their columns: --text-columns" in refused(*folder.args("--transfer", "spans"))
+
+
 def test_self_training_needs_rows(folder: Folder) -> None:
     assert "--unlabeled or --test" in refused(*folder.args("--transfer", "self-training"))
 

@@ -122,6 +122,13 @@ def test_tree_on_the_other_columns_teaches_a_transformer(home):
     assert "teacher   tree on 2 columns" in said and "small on the texts review" in said
 
 
+def test_pieces_of_the_texts_are_learnt_from(home):
+    fit(home, "whole", "--alpha", "0")
+    fit(home, "pieces", "--alpha", "0", "--transfer", "spans")
+    whole, pieces = (predicted(home, home / name, "--proba").iloc[:, -1] for name in ("whole", "pieces"))
+    assert (whole - pieces).abs().max() > 1e-6
+
+
 def test_configuration_is_a_new_model_that_reads_pairs_with_the_teachers_tokenizer(home):
     fit(home, "new", student="tiny.json", texts="review,title")
     assert call("export", home / "new", "--out", home / "new.onnx").exit_code == 0
