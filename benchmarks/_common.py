@@ -69,6 +69,18 @@ def save(question: str, part: str, results: Any) -> None:
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
+def run(
+    question: str, parts: Mapping[str, Callable[[Any], Iterable[Any]]], given: argparse.Namespace, how: Any
+) -> None:
+    """Run the parts that were asked for, and save their rows as they come."""
+    for title, part in parts.items():
+        if not given.parts or title in given.parts.split(","):
+            rows: list[Any] = []
+            for row in part(how):
+                rows.append(row)
+                save(question + ("_quick" if given.quick else ""), title, rows)
+
+
 @cache
 def checkpoints() -> Path:
     """Where a long run that was cut goes on from: TABKD_CHECKPOINTS, or a folder for this run alone."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _common import DATA, arguments, kept, save
+from _common import DATA, arguments, kept, run
 from bench_neural import QUICK, SEEDS, accuracy, classifier, fine_tuned, minilm, reviews
 from bench_pretraining import wikitext
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -152,10 +152,4 @@ PARTS = {"mobilebert": part_mobilebert, "tinybert": part_tinybert, "korean": par
 
 if __name__ == "__main__":
     given = arguments(__doc__, seeds=SEEDS)
-    seeds = given.seeds[:1] if QUICK else given.seeds
-    for title, part in PARTS.items():
-        if not given.parts or title in given.parts.split(","):
-            rows = []
-            for row in part(seeds):
-                rows.append(row)
-                save(QUESTION + ("_quick" if QUICK else ""), title, rows)
+    run(QUESTION, PARTS, given, given.seeds[:1] if QUICK else given.seeds)

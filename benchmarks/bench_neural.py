@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _common import DATA, arguments, kept, save
+from _common import DATA, arguments, kept, run
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from tabkd import TextSpans
@@ -289,10 +289,4 @@ PARTS = {"quality": part_quality, "inside": part_inside, "speed": part_speed, "f
 
 if __name__ == "__main__":
     given = arguments(__doc__, seeds=SEEDS)
-    seeds = given.seeds[:1] if QUICK else given.seeds
-    for title, part in PARTS.items():
-        if not given.parts or title in given.parts.split(","):
-            rows = []
-            for row in part(seeds):
-                rows.append(row)
-                save(QUESTION + ("_quick" if QUICK else ""), title, rows)
+    run(QUESTION, PARTS, given, given.seeds[:1] if QUICK else given.seeds)

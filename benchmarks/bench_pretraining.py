@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from _common import DATA, arguments, save
+from _common import DATA, arguments, run
 from bench_neural import minilm
 from transformers import AutoModel, AutoTokenizer
 
@@ -95,9 +95,4 @@ PARTS = {"distil": part_distil, "next": part_next}
 
 if __name__ == "__main__":
     given = arguments(__doc__)
-    for title, part in PARTS.items():
-        if not given.parts or title in given.parts.split(","):
-            rows = []
-            for row in part(given.quick):
-                rows.append(row)
-                save(QUESTION + ("_quick" if given.quick else ""), title, rows)
+    run(QUESTION, PARTS, given, given.quick)
