@@ -129,13 +129,13 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
     for seed in seeds:
         teacher = fine_tuned(seed)
         yield row(seed, "teacher, 6 layers", teacher)
-        spans = TextSpans(ratio=3).sample(X, seed=seed)
-        for layers, rate in (([0, 5], 2e-4), ([0, 2, 5], 1e-4)):
+        spans = TextSpans(ratio=3, mask_token=tokenizer.mask_token).sample(X, seed=seed)
+        more = [*X, *spans], np.array([*y, *[None] * len(spans)], dtype=object)
+        for layers, rate in (([0, 2, 5], 1e-4), ([0, 5], 2e-4)):
             name, own = f"{len(layers)} layers", {**student, "learning_rate": rate}
             yield row(seed, f"{name}, no teacher", classifier(shrink(plain, layers), seed, **own), (X, y))
             own, start = {**own, **taught, "teacher": teacher}, shrink(teacher.model_, layers)
             yield row(seed, f"{name}, distilled", classifier(start, seed, **own), (X, y))
-            more = [*X, *spans], np.array([*y, *[None] * len(spans)], dtype=object)
             pupil = classifier(start, seed, **{**own, "epochs": 2 * epochs / 3})
             yield row(seed, f"{name}, distilled, spans", pupil, more)
         chosen = np.random.default_rng(seed).choice(len(y), min(500, len(y) // 2), replace=False)
