@@ -6,13 +6,16 @@ members of an ensemble are averaged. ``adapt`` chooses the adapter by protocol, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import get_tags
 
-from tabkd._compat import clone_estimator, is_regressor, take_rows, takes_weights
+from tabkd._compat import clone_estimator, is_catboost, is_regressor, take_rows, takes_weights
 from tabkd.adapter import Adapter, Validation
 from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.families import (
@@ -92,10 +95,29 @@ class HardLabels(Adapter):
         return link_scores(decision_values(self.estimator, X), seen, self.classes)
 
 
+#: Parameters that count rows, and their values that ask for nothing.
+_COUNTS = {"min_samples_leaf": 1, "min_samples_split": 2, "min_data_in_leaf": 1, "min_child_samples": 1}
+
+
+@contextmanager
+def counting_copies(estimator: Any, copies: float) -> Iterator[None]:
+    """Parameters that count rows count copies of them, ``copies`` for each, and are as they were afterwards."""
+    given = {
+        name: int(value)
+        for name, value in estimator.get_params(deep=True).items()
+        if isinstance(value, Integral) and int(value) > _COUNTS.get(name.rpartition("__")[2], np.inf)
+    }
+    estimator.set_params(**{name: round(copies * value) for name, value in given.items()})
+    yield
+    if not is_catboost(estimator):  # which refuses to be told anything once it is fitted
+        estimator.set_params(**given)
+
+
 class WeightedRows(HardLabels):
     """A scikit-learn classifier: each row once per class, weighted by its probability.
 
-    The weighted log-loss of the duplicated rows is the cross-entropy of the soft targets.
+    The weighted log-loss of the duplicated rows is the cross-entropy of the soft targets. Parameters that count rows,
+    such as ``min_samples_leaf``, count as many copies as these rows have.
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
@@ -119,7 +141,8 @@ class WeightedRows(HardLabels):
         self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight, labelled))
         watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
         X_copies, y, weight = self._copies(X, targets, class_weight)
-        fit_stopping_early(self.estimator, named(X_copies, self.estimator), y, weight, watched)
+        with counting_copies(self.estimator, len(y) / X.shape[0]):
+            fit_stopping_early(self.estimator, named(X_copies, self.estimator), y, weight, watched)
         return self.link_checked(X)
 
     @staticmethod

@@ -865,6 +865,25 @@ def test_temperature_with_alpha_zero_predicts_probabilities_at_temperature_one(n
     assert spread[1] == pytest.approx(spread[0], rel=0.25)
 
 
+COUNTING = {
+    "tree": (DecisionTreeClassifier(min_samples_leaf=20), lambda model: model),
+    "forest": (RandomForestClassifier(3, min_samples_leaf=20, bootstrap=False), lambda model: model.estimators_[0]),
+    "boosted": (GradientBoostingClassifier(n_estimators=3, min_samples_leaf=20), lambda model: model.estimators_[0, 0]),
+}
+
+
+@pytest.mark.parametrize("student", COUNTING)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_leaf_holds_as_many_rows_as_asked_for_and_not_copies(numbers, n_classes, student):
+    (model, first_tree), X = COUNTING[student], numbers.to_numpy(dtype=np.float32)
+    soft = softmax(np.random.default_rng(0).normal(size=(len(X), n_classes)), axis=1)
+    targets = Targets(one_hot(soft.argmax(1), n_classes), soft, np.arange(n_classes), None, 0.0)
+    fitted = WeightedRows(clone(model), np.arange(n_classes)).fit(X, targets).estimator
+    leaves = np.unique(first_tree(fitted).apply(X), return_counts=True)[1]
+    assert 20 <= leaves.min() < 40
+    assert fitted.get_params() == model.get_params()
+
+
 # ---------------------------------------------------------------- what cannot be taught
 
 
