@@ -176,7 +176,9 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             reusable = isinstance(settings.cv, int) or hasattr(settings.cv, "split")  # a list fits all the rows only
             plain = {"alpha": 1.0, "temperature": 1.0, "cross_fit": "pairs", "ensemble": False, "verbose": 0}
             plain |= {"targets": "soft", "generations": 1}
-            plain |= dict.fromkeys(("student_features", "student_cv", "memory", "n_jobs", "transfer", "impute"))
+            plain |= dict.fromkeys(
+                ("teacher_features", "student_features", "student_cv", "memory", "n_jobs", "transfer", "impute")
+            )
             plain |= {} if reusable else {"cv": 5}
             selector.set_params(estimator=clone_estimator(settings).set_params(**plain))
         return positions, selector

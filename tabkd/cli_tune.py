@@ -124,6 +124,6 @@ def _described(search: Any) -> dict[str, Any]:
     return {
         "best_params": params,
         "expected_score": search.best_score_,
-        "default_score": float(search.cv_results_["mean_test_score"][0]),
+        "default_score": search.given_score_,
         "trials": len(search.cv_results_["params"]),
     }

@@ -88,7 +88,7 @@ def make_folds(
     groups: np.ndarray | None = None,
     classifier: bool,
     seed: int | None = None,
-    partition: bool = True,
+    partition: bool | None = True,
     name: str = "cv",
 ) -> Folds:
     """Split the rows.
@@ -104,8 +104,9 @@ def make_folds(
     classifier : bool
     seed : int or None
         Shuffles the folds of an integer ``cv``.
-    partition : bool
-        Whether every row must be tested exactly once per repeat; else rows may be tested at most once.
+    partition : bool or None
+        Whether every row must be tested exactly once per repeat; False lets rows be tested at most once, None as often
+        as it happens.
     name : str
         Of the parameter, for errors.
 
@@ -142,7 +143,7 @@ def make_folds(
         np.add.at(tested, test, 1)
         if tested.min() == 1 == tested.max():
             repeat, tested = repeat + 1, np.zeros(n_samples, dtype=int)
-    if tested.max() > 1 or (tested.max() == 1 and (partition or repeat)):
+    if partition is not None and (tested.max() > 1 or (tested.max() == 1 and (partition or repeat))):
         raise ValueError(
             f"{name}={cv!r} does not partition the rows: each must be tested exactly once per repeat. Use KFold, "
             'StratifiedKFold or GroupKFold (or TimeSeriesSplit with cross_fit="folds").'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class DistillationReport:
     ----------
     scores : DataFrame
         One row per fold and metric: ``fold``, ``metric``, ``teacher``, ``control``, ``student``; higher is better.
-        Peers that teach each other have no teacher, and no such column.
+        Peers that teach each other have no teacher, and no such column. NaN where a fold cannot be scored.
     choices : DataFrame
         One row per fold: the ``alpha`` and ``threshold`` chosen inside, and the ``gain`` reported there with its
         standard error ``gain_se`` (NaN without an honest inner score).
@@ -67,7 +68,7 @@ class DistillationReport:
         rows = {}
         for metric, scores in self.scores.groupby("metric", sort=False):
             means = scores[[model for model in MODELS if model in scores]].mean()
-            gains = (scores["student"] - scores["control"]).to_numpy()
+            gains = (scores["student"] - scores["control"]).dropna().to_numpy()
             n = len(gains)
             error = float(np.sqrt((1 / n + self.test_share) * gains.var(ddof=1))) if n > 1 else np.nan
             half = float(student_t.ppf((1 + confidence) / 2, max(n - 1, 1))) * error
@@ -108,7 +109,7 @@ def evaluate_distillation(
     X : table of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     cv : int, splitter or iterable
-        The outer folds; repeats count as further folds.
+        The outer folds; repeats count as further folds, and random splits (``ShuffleSplit``) do as well.
     scoring : str, callable, list of str, dict or None
         Scikit-learn scorers. None is log-loss, ROC AUC and accuracy, or squared error and R².
     groups : array-like of shape (n_samples,), optional
@@ -146,7 +147,7 @@ def evaluate_distillation(
     labels, weight = rows.targets.labels, rows.targets.weight
     splits = make_folds(
         cv, rows.X, rows.y, groups=rows.groups, classifier=not regression, seed=read_seed(estimator.random_state),
-        partition=False,
+        partition=None,
     ).splits  # fmt: skip
     scores, choices = [], []
     for fold, (train, test) in enumerate(splits):
@@ -154,7 +155,9 @@ def evaluate_distillation(
             "sample_weight": None if weight is None else weight[train],
             "groups": None if rows.groups is None else rows.groups[train],
         }
-        X_train, X_test = rows_of(rows.X, train), rows_of(rows.X, test)
+        X_train, X_test = (rows_of(rows.X, part) for part in (train, test))
+        if rows.texts:
+            X_train, X_test = (table.iloc[:, 0].to_numpy(dtype=object) for table in (X_train, X_test))
         more = {} if X_unlabeled is None else {"X_unlabeled": X_unlabeled}
         student = clone(estimator).fit(X_train, labels[train], **given, **more)
         student = getattr(student, "best_estimator_", student)
@@ -163,7 +166,9 @@ def evaluate_distillation(
         for metric, scorer in scorers.items():
             models = zip(MODELS, (getattr(student, "teacher_", None), control, student), strict=True)
             scored = {
-                name: scorer(model, X_test, labels[test], **weighted) for name, model in models if model is not None
+                name: _scored(scorer, model, X_test, labels[test], weighted, f"{metric} of fold {fold}")
+                for name, model in models
+                if model is not None
             }
             scores.append({"fold": fold, "metric": metric, **scored})
         choices.append(
@@ -177,6 +182,15 @@ def evaluate_distillation(
         )
     share = float(np.mean([len(test) / len(train) for train, test in splits]))
     return DistillationReport(pd.DataFrame(scores), pd.DataFrame(choices), share)
+
+
+def _scored(scorer: Any, model: Any, X: Any, y: np.ndarray, weighted: dict[str, Any], what: str) -> float:
+    """A score, NaN where the rows do not allow one: a class may be missing among them."""
+    try:
+        return float(scorer(model, X, y, **weighted))
+    except ValueError as error:
+        warnings.warn(f"{what} cannot be computed and is NaN: {error}", stacklevel=3)
+        return np.nan
 
 
 def _scorers(scoring: Any, n_classes: int | None) -> Mapping[str, Callable[..., float]]:

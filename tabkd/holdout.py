@@ -34,7 +34,7 @@ class HoldoutRecipe(Recipe):
     @contextmanager
     def progress(self) -> Iterator[None]:
         """Split the rows, and show a bar over the fits to come."""
-        train, test = self.folds(self.settings.cv, partition=False).splits[0]
+        train, test = self.folds(self.settings.cv, partition=None).splits[0]
         self.outer, self.everyone = Folds([(train, test)], [0]), test
         n_students = len(self.controls | self.distilled)
         n_students += (self.settings.generations - 1) * len(self.distilled)

@@ -113,6 +113,9 @@ class MutualDistilledEstimator(Deployed, BaseComposition):
     (569, 2)
     """
 
+    #: As a student: rows that the teacher alone has labelled are of no use to it.
+    needs_labels = True
+
     def __init__(
         self,
         estimators: Any,

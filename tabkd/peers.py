@@ -151,7 +151,7 @@ class PeerRecipe:
         self.everyone = np.arange(len(self.rows.y))  # the rows that choices are judged by
         self.views = [self.everyone, *self.judge.outside(self.outer)]
 
-    def _folds(self, *, partition: bool) -> Folds:
+    def _folds(self, *, partition: bool | None) -> Folds:
         rows, classifier = self.rows, self.classes is not None
         return make_folds(
             self.settings.cv, rows.X, rows.y, groups=rows.groups, classifier=classifier, seed=self.seed,
@@ -342,7 +342,7 @@ class HoldoutPeers(PeerRecipe):
     alphas = (0.5,)
 
     def _split(self) -> None:
-        train, test = self._folds(partition=False).splits[0]
+        train, test = self._folds(partition=None).splits[0]
         self.outer, self.everyone, self.views = Folds([(train, test)], [0]), test, [test]
 
     def _n_fits(self) -> int:

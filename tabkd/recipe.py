@@ -107,6 +107,8 @@ class Recipe:
         self.judge = Judge(
             rows.targets, groups=rows.groups, scoring=settings.scoring, threshold=settings.threshold, seed=self.seed
         )
+        if self.scored:
+            self.judge.check()
         self.everyone = np.arange(len(rows.y))  # the rows that choices are judged by
         self.run: dict[str, Any] = {
             "groups": rows.groups,
@@ -146,7 +148,7 @@ class Recipe:
         self.run["privileged"] = privileged
         return read_impute(self.settings.impute, privileged.columns.tolist())
 
-    def folds(self, cv: Any, *, partition: bool) -> Folds:
+    def folds(self, cv: Any, *, partition: bool | None) -> Folds:
         """Split the rows."""
         rows = self.rows
         classifier = rows.targets.classes is not None

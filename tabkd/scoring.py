@@ -156,6 +156,28 @@ class Judge:
                 "sklearn.metrics.make_scorer, or a callable (estimator, X, y, sample_weight=None)."
             )
 
+    def check(self) -> None:
+        """Score the true answers, so that a scorer that does not fit the target is refused before anything is fitted.
+
+        Raises
+        ------
+        ValueError
+            If ``scoring`` or ``threshold`` cannot score them.
+        """
+        perfect = self.targets.hard[None]
+        try:
+            best = self.score(self.judged(perfect))
+        except Exception as error:  # scorers may raise anything
+            raise ValueError(f"scoring={self.scoring!r} cannot score this target: {error}") from error
+        if not np.isfinite(best):
+            raise ValueError(
+                f"scoring={self.scoring!r} gives {best} for perfect predictions. Use one that is a number."
+            )
+        try:
+            self.threshold_for(perfect, np.arange(len(self.labels)))
+        except Exception as error:
+            raise ValueError(f"threshold={self.threshold!r} cannot be tuned on this target: {error}") from error
+
     def judged(self, predictions: np.ndarray, threshold: float | None = None) -> Judged:
         """Predictions with the class codes of one threshold."""
         if self.targets.classes is None:

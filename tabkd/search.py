@@ -42,8 +42,9 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     First teachers, each by its own out-of-fold score; then students and distillation by the score on pairs of folds,
     with the best teacher's soft targets made once: no trial of a student fits a teacher. The first trial of either
-    stage is the estimator as it was given, which stays unless something else is better also where the choice is made
-    again for each fold without it.
+    stage is teacher or student as given, which stays unless something else is better also where the choice is made
+    again for each fold without it; and what both stages found is held against the whole estimator as it was given,
+    because a better teacher may be worse for the student.
 
     Parameters
     ----------
@@ -94,9 +95,11 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         Of all stages, by nested name; empty where the estimator stays as it was.
     best_score_ : float
         The search chosen again for each fold without it: what to expect on new rows. It is below the best trial's own
-        mean, which is the luckiest of many.
+        mean, which is the luckiest of many. With a function as ``refit`` it is the mean of the trial that this took.
     best_index_ : int
         Row of ``cv_results_``.
+    given_score_ : float
+        Score of the estimator as it was given, on the same folds.
     best_estimator_ : DistilledEstimator
         Fitted with the best parameters (if ``refit``).
     cv_results_, teacher_results_ : dict of arrays
@@ -200,6 +203,8 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
             self.n_splits_ = len(trials.folds.splits)
             best = self._search_teachers(trials, seed, started)
             self.best_params_ = best | self._search_students(trials, best, seed, started)
+            if best:
+                self._hold_against_given(trials)
             if self.refit:
                 began = time.monotonic()
                 chosen = clone_estimator(self.estimator)
@@ -247,9 +252,17 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         )
         self.study_, self.cv_results_, self.pareto_front_ = stage.study, stage.results(), stage.front()
         self.best_index_, self.best_score_ = stage.choose()
+        self.given_score_ = stage.given()
         if callable(self.refit):
             self.best_index_ = int(self.refit(self.cv_results_))
+            self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         return self.cv_results_["params"][self.best_index_]
+
+    def _hold_against_given(self, trials: Trials) -> None:
+        """Keep the estimator as it was where the teacher that was found, and what followed, are not better."""
+        self.given_score_ = float(np.mean(trials.student({})[0]))
+        if not callable(self.refit) and self.given_score_ >= self.best_score_:
+            self.best_params_, self.best_score_ = {}, self.given_score_
 
     def _stage(self, name: str, space: Space, objectives: Sequence[str], trials: Trials, seed: int | None) -> Stage:
         return Stage(
@@ -267,7 +280,8 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         if estimator.targets == "soft":
             space["targets"] = CategoricalDistribution(["soft", "trusted"])
         small = family(last_step(estimator.student)) not in BOOSTERS  # boosters gain too little for the time
-        if estimator.transfer is None and small and not rows.texts:
+        labels_alone = getattr(last_step(estimator.student), "needs_labels", False)
+        if estimator.transfer is None and small and not rows.texts and not labels_alone:
             space["transfer"] = CategoricalDistribution([None, "munge"])
         sets = {"given": estimator.teacher_features, "student's": estimator.student_features}
         if not hasattr(estimator.student_features, "get_support") and not is_frozen(estimator):

@@ -221,6 +221,11 @@ class Stage:
         """What a stored trial set: drawn again from what it drew."""
         return {} if DEFAULT in trial.user_attrs else self._params(FixedTrial(trial.params))
 
+    def given(self) -> float:
+        """Score of the first trial; NaN where another process has not finished it."""
+        scores = [np.mean(trial.user_attrs[_SPLITS]) for trial in self.complete() if DEFAULT in trial.user_attrs]
+        return float(scores[0]) if scores else np.nan
+
     def front(self) -> pd.DataFrame:
         """Trials that no other beats in every objective, the best score first."""
         rows = [

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tabkd._compat import last_step
 from tabkd.columns import ColumnEncoder
 from tabkd.frames import as_table, has_names, is_texts, rows_of, stacked
 from tabkd.learners import ExtraRows, Member
@@ -94,6 +95,12 @@ class TransferSet:
             student.pick(self.given)  # raises where the student's columns are missing
         elif self_training:
             raise ValueError(f'transfer="{SELF_TRAINING}" needs rows without labels: fit(X, y, X_unlabeled=...).')
+
+        if self and getattr(last_step(settings.student), "needs_labels", False):
+            raise ValueError(
+                f"{type(last_step(settings.student)).__name__} learns from labelled rows alone, so as a student it has "
+                "no use for others. Leave out transfer= and X_unlabeled=."
+            )
 
     def __bool__(self) -> bool:
         return self.given is not None or self.maker is not None

@@ -65,7 +65,6 @@ class Trials:
         self.memory = memory
         self.X_unlabeled = X_unlabeled
         recipe = Recipe(estimator, rows, None, X_unlabeled)
-        _check_scoring(recipe.judge)
         if recipe.seed is None:
             recipe.seed = 0 if seed is None else seed
         self.folds = recipe.folds(estimator.cv, partition=True)
@@ -126,7 +125,8 @@ class Trials:
 
     def _teaching(self, recipe: Recipe, params: Mapping[str, Any]) -> Teaching:
         of_teacher = {name: value for name, value in params.items() if name.startswith(("teacher", "transfer"))}
-        key = joblib.hash(of_teacher)
+        # Rows without labels are encoded as this student reads them.
+        key = joblib.hash((of_teacher, recipe.encoder if recipe.transfer else None))
         if key not in self._taught:
             self._taught[key] = replace(recipe.teach(), teacher=None)
         return self._taught[key]
@@ -175,16 +175,6 @@ class Trials:
             judge.score(Judged(judged.predictions[[repeat]], judged.codes[[repeat]]), test)
             for repeat, (_, test) in zip(self.folds.repeat_of, self.folds.splits, strict=True)
         ]
-
-
-def _check_scoring(judge: Judge) -> None:
-    """Score the true answers, so that a scorer that does not fit the target is refused before anything is fitted."""
-    try:
-        best = judge.score(judge.judged(judge.targets.hard[None]))
-    except Exception as error:  # scorers may raise anything
-        raise ValueError(f"scoring={judge.scoring!r} cannot score this target: {error}") from error
-    if not np.isfinite(best):
-        raise ValueError(f"scoring={judge.scoring!r} gives {best} for perfect predictions. Use one that is a number.")
 
 
 def _candidates(fits: Fits, controls: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], dict[Any, np.ndarray]]:
