@@ -14,20 +14,25 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from transformers import BertForSequenceClassification, BertModel
+from transformers import AutoModel, BertForSequenceClassification, BertModel
 
 from tabkd import DistilledEstimator
 from tabkd.neural import (
     Distances,
+    EmbeddingStudent,
     HardLabels,
     ModuleClassifier,
+    ModuleRegressor,
     TransformerRegressor,
 )
+from tabkd.neural.reading import ArrayReader
+from tabkd.neural.teachers import log_soft_targets
 from tabkd.runtime import OnnxPredictor
 from tests.neural_data import POINTS, TOKENIZER, X, Y, classifier, config, digits, layers
 
@@ -176,6 +181,67 @@ def test_transformer_teaches_any_student(teacher):
     student = make_pipeline(TfidfVectorizer(), LogisticRegression())
     model = DistilledEstimator(FrozenEstimator(teacher), student, random_state=0).fit(X, Y)
     assert model.student_score_ >= model.control_score_
+
+
+def test_cached_values_of_a_regression_are_exact(tmp_path):
+    data = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    values = 250_000 + data[:, 0].astype(np.float64)
+    settings = {"teacher": LinearRegression().fit(data, values), "epochs": 1, "random_state": 0}
+    module = torch.nn.Linear(3, 1)
+    cached, live = (ModuleRegressor(module, cache=folder, **settings).fit(data, values) for folder in (tmp_path, None))
+    np.testing.assert_array_equal(cached.predict(data), live.predict(data))
+
+
+def test_cached_answers_are_known_by_every_number_of_their_rows(tmp_path):
+    images = torch.zeros(2, 1, 34, 34)
+    images[1, 0, 17, 17] = 1.0
+    answers = [
+        log_soft_targets(Brightest(), rows, np.array([0, 1]), reader=ArrayReader(), folder=tmp_path)
+        for rows in (images, images.flip(0))
+    ]
+    np.testing.assert_array_equal(answers[0], answers[1][::-1])
+
+
+class Brightest:
+    """Sees one pixel."""
+
+    classes_ = np.array([0, 1])
+
+    def predict_proba(self, X):
+        bright = np.array([float(row.max()) for row in X])
+        return np.column_stack([0.9 - 0.8 * bright, 0.1 + 0.8 * bright])
+
+
+def test_unfitted_teacher_is_told_from_a_fitted_one():
+    with pytest.raises(NotFittedError):
+        classifier(teacher=classifier()).fit(X[:20], Y[:20])
+
+
+def test_a_list_with_nan_has_rows_without_labels(teacher):
+    labels = [label if i % 2 else float("nan") for i, label in enumerate(Y.tolist())]
+    assert classifier(config(1), epochs=1, teacher=teacher).fit(X, labels).classes_.tolist() == ["no", "yes"]
+
+
+def test_weights_of_a_folder_in_half_precision_are_trained_in_single(tmp_path):
+    AutoModel.from_config(config(1)).half().save_pretrained(tmp_path)
+    model = classifier(tmp_path, epochs=1).fit(X[:40], Y[:40])
+    assert {value.dtype for value in model.model_.parameters()} == {torch.float32}
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_a_classifier_starts_from_the_encoder_of_an_embedding():
+    embedding = EmbeddingStudent(config(1), tokenizer=TOKENIZER, epochs=1, random_state=0, device="cpu")
+    embedding.fit(X[:20], np.ones((20, 32)))
+    model = classifier(embedding.model_, epochs=0.1, learning_rate=1e-12).fit(X[:40], Y[:40])
+    ours, theirs = (m.get_input_embeddings().weight for m in (model.model_, embedding.model_.model))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_predictions_leave_the_columns_of_the_file_alone(tmp_path):
+    table = pd.DataFrame({"review": X})
+    model = classifier(config(1), epochs=1).fit(table, Y)
+    model.predict(X[:3])
+    assert OnnxPredictor(model.to_onnx(tmp_path / "model.onnx", texts=X[:20])).columns == ["review"]
 
 
 def test_cached_answers_are_the_teachers_own_at_any_temperature(teacher, tmp_path):

@@ -17,6 +17,8 @@ from neural_data import POINTS, TOKENIZER, VOCABULARY, WORDS, X, config
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from transformers import AutoModel, BertTokenizerFast, DistilBertConfig
 
 from tabkd.neural import Attention, EmbeddingStudent, Hidden, Similarities, Vectors, shrink
@@ -230,7 +232,6 @@ def test_file_gives_the_same_vectors(tmp_path, model):
         ({"teacher": Short()}, {"X": X}, r"shape \(7, 8\) for 240 texts"),
         ({}, {"X": X, "y": COUNTS[:7]}, r"inconsistent numbers of samples: \[240, 7\]"),
         ({}, {"X": X}, "got neither"),
-        ({"teacher": Encoder()}, {"X": PAIRS, "y": COSINES}, "got both"),
         ({}, {"X": PAIRS, "y": COSINES[:50]}, r"inconsistent numbers of samples: \[120, 50\]"),
         ({}, {"X": [PAIRS[0], "good"], "y": [1.0, 0.5]}, "Row 1 holds one text where a pair should be"),
         ({}, {"X": PAIRS, "y": COUNTS[:120]}, "Row 0 holds 2 texts"),
@@ -275,6 +276,12 @@ def test_maps_of_attention_are_compared_and_the_teacher_is_left_as_it_was(teache
 def test_terms_that_look_inside_need_a_transformer(given, y):
     with pytest.raises(ValueError, match=r"Hidden looks inside the teacher, got (ndarray|Encoder)\. Give an Embedding"):
         student(objective=[Hidden("last")], dimensions=8, teacher=given).fit(X, y)
+
+
+def test_target_of_a_pipeline_is_left_to_its_last_step():
+    labels = POINTS > 0
+    pipeline = make_pipeline(student(dimensions=8, teacher=Encoder()), LogisticRegression())
+    assert pipeline.fit(X, labels).score(X, labels) > 0.8
 
 
 def test_terms_that_look_inside_need_a_fitted_teacher():

@@ -335,3 +335,9 @@ def test_tokenizer_without_a_mask_is_refused():
     bare = transformers.PreTrainedTokenizerFast(tokenizer_object=TOKENIZER.backend_tokenizer, pad_token="[PAD]")
     with pytest.raises(ValueError, match="has no cls_token, sep_token, mask_token"):
         learner(tokenizer=bare, max_length=12).fit(TEXTS)
+
+
+@pytest.mark.parametrize("given", ["folder", MaskedLanguageModel("folder")])
+def test_teacher_that_is_no_fitted_model_is_refused(given):
+    with pytest.raises(TypeError, match="teacher must be a fitted MaskedLanguageModel"):
+        MaskedLanguageModel(config(1), tokenizer=TOKENIZER, teacher=given).fit(["good film"])

@@ -94,6 +94,11 @@ def test_constant_and_empty_columns_are_no_trouble(two):
     assert clone(NETWORKS[0]).fit(X, two).score(X, two) == 1
 
 
+def test_many_classes_of_few_rows_are_learnt():
+    rows = np.random.default_rng(0).normal(size=(320, 3))
+    assert len(clone(NETWORKS[0]).fit(rows, np.arange(320) % 40).classes_) == 40
+
+
 def test_a_clone_learns_from_the_same_fitted_teacher(table, two):
     trees = CatBoostClassifier(iterations=5, cat_features=["city"], verbose=0, allow_writing_files=False)
     given = table.fillna({"city": "none"})

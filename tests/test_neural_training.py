@@ -177,6 +177,52 @@ np.save(f"{folder}/{size}.npy", student.predict_proba(X))
 """
 
 
+def test_folder_of_a_training_from_other_weights_is_refused(tmp_path):
+    first, second = (BertForSequenceClassification(config(1)) for _ in range(2))
+    classifier(first, output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
+    with pytest.raises(ValueError, match="checkpoints of another training"):
+        classifier(second, output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
+
+
+def test_training_without_a_random_state_goes_on(tmp_path):
+    one, two = (classifier(output_dir=tmp_path, epochs=1, random_state=None).fit(X[:40], Y[:40]) for _ in range(2))
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+def test_a_stage_that_shows_in_no_score_keeps_its_last_state(teacher):
+    stages = [Stage([Hidden("last")], 2), Stage([SoftLabels()], 1)]
+    model = classifier(teacher=teacher, stages=stages, validation_fraction=0.2).fit(X, Y)
+    assert [row["stage"] for row in model.history_] == [1]
+
+
+def test_control_of_stages_takes_as_many_epochs():
+    stages = [Stage([Hidden("last")], 2), Stage([SoftLabels()], 1)]
+    assert len(classifier(stages=stages, validation_fraction=0.2).fit(X, Y).history_) == 3
+
+
+def test_stages_that_need_no_teacher_are_kept_without_one():
+    stages = [Stage([HardLabels()], 2, learning_rate=1e-3), Stage([HardLabels()], 1)]
+    model = classifier(stages=stages, validation_fraction=0.2).fit(X, Y)
+    assert [row["stage"] for row in model.history_] == [0, 0, 1]
+
+
+def test_best_of_evaluations_by_steps_is_kept():
+    X_valid, y_valid = X[:40], Y[:40]
+    arguments = {"eval_strategy": "steps", "eval_steps": 3, "learning_rate": 0.02}
+    model = classifier(epochs=4, metric="neg_log_loss", training_args=arguments).fit(X, Y, eval_set=(X_valid, y_valid))
+    proba = model.predict_proba(X_valid)[np.arange(40), (y_valid == "yes").astype(int)]
+    assert np.log(proba).mean() == pytest.approx(max(row["neg_log_loss"] for row in model.history_), abs=1e-5)
+
+
+def test_a_regressors_scores_are_in_the_units_of_its_target(teacher):
+    data, labels = digits()
+    model = ModuleRegressor(nn.Linear(64, 1), epochs=2, random_state=0)
+    model.fit(data, 100.0 + labels, eval_set=(data[:50], 100.0 + labels[:50]))
+    best = max(model.history_, key=lambda row: row["r2"])
+    error = np.mean((model.predict(data[:50]) - 100.0 - labels[:50]) ** 2)
+    assert -best["neg_mean_squared_error"] == pytest.approx(error, rel=1e-4)
+
+
 def test_two_processes_give_the_result_of_one(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(TWO_PROCESSES, encoding="utf-8")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from transformers import AutoModelForQuestionAnswering
@@ -179,7 +178,7 @@ class QuestionAnswerer(Trainable):
         """
         questions = read_questions(data, answered=True)
         check_choice("metric", self.metric, ("squad", "korquad"))
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
             model: Any = read_model(self.model, AutoModelForQuestionAnswering)
             reader = self._reader(model)
@@ -192,7 +191,7 @@ class QuestionAnswerer(Trainable):
                 two = [SpanLabels(self.alpha), SoftSpans(self.temperature, 1 - self.alpha)]
                 terms = [term for term in two if term.weight]
             stages = [Stage(terms, self.epochs)]
-            folder = self._folder(stack, lesson, stages, seed)
+            folder = self._folder(stack, lesson, stages, seed, model)
             train(SpanModel(model), stages, lesson, None, self._plan(folder, seed, reader))
         self.model_, self.reader_ = model.eval().cpu(), reader
         self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())

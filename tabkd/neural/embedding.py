@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_consistent_length, check_random_state
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from transformers import AutoModel
 
@@ -173,7 +173,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         y : array-like of shape (n_samples, n_dimensions) or (n_samples,), optional
             Of texts: their vectors, where there is no ``teacher`` to make them. Of pairs: floats are their cosines,
             from -1 to 1; anything else is their class, learnt by a softmax over u, v and \\|u - v\\|, which is left
-            behind afterwards.
+            behind afterwards. Ignored where there is a teacher, as the target of a pipeline is.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -190,10 +190,11 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         """
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("projector", self.projector, (None, "pca", "linear"))
-        if (y is None) == (self.teacher is None):
-            both = "both" if y is not None else "neither"
-            raise ValueError(f"A student learns from a teacher or from y, got {both}. Give one of them.")
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        if self.teacher is not None:
+            y = None
+        elif y is None:
+            raise ValueError("A student learns from a teacher or from y, got neither. Give one of them.")
+        seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
             embedder = Embedder(read_model(self.model, AutoModel), self.pooling, self.dimensions, self.normalize)
             reader = self._reader(embedder, read_tokenizer(self.tokenizer, self.model))
@@ -207,7 +208,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             stages = [Stage(course.terms, self.epochs)]
             for side in (embedder, course.teacher):
                 stack.enter_context(eager(getattr(side, "model", None), inside(stages)))
-            folder = self._folder(stack, course.lesson, stages, seed)
+            folder = self._folder(stack, course.lesson, stages, seed, course.student, course.teacher)
             plan = Plan(folder, self._arguments(seed), "", _unscored, collator(course.collated), self.verbose)
             train(course.student, stages, course.lesson, None, plan, course.teacher)
         if course.components is not None:

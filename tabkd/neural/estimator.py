@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from torch import nn
 
 from tabkd._compat import check_sample_weight
@@ -119,7 +119,7 @@ class NeuralEstimator(Trainable):
         teacher: Any,
         eval_set: Any,
     ) -> Self:
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = self._seed()
         self._begin(y)
         check_metric(self.metric, self._metrics)
         X, weight = self._checked(X, fitting=True), None
@@ -144,7 +144,7 @@ class NeuralEstimator(Trainable):
             looked_into = self._looked_into(teacher, reader) if needs else None
             for model in (student, looked_into):
                 stack.enter_context(eager(model, needs))
-            folder = self._folder(stack, lesson, stages, seed)
+            folder = self._folder(stack, lesson, stages, seed, student, looked_into)
             plan = Plan(
                 folder, self._arguments(seed), self.metric or self._metrics[0], self._scores, collator(reader.collated),
                 self.verbose,

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-__all__ = ["found", "read_model", "read_tokenizer", "without_advice"]
+__all__ = ["bare", "found", "read_model", "read_tokenizer", "without_advice"]
 
 
 @contextmanager
@@ -60,6 +61,12 @@ def read_tokenizer(tokenizer: Any, model: Any) -> Any:
     return AutoTokenizer.from_pretrained(found(tokenizer)) if isinstance(tokenizer, str | Path) else tokenizer
 
 
+def bare(model: Any) -> Any:
+    """The transformer inside what is put on it here, such as exits or a pooling."""
+    inner = getattr(model, "model", None)
+    return inner if isinstance(inner, PreTrainedModel) and not isinstance(model, PreTrainedModel) else model
+
+
 def read_model(given: Any, kind: Any) -> nn.Module:
     """A model to train, with the weights that the given one has for it; nothing that is given is changed.
 
@@ -75,14 +82,15 @@ def read_model(given: Any, kind: Any) -> nn.Module:
     """
     if isinstance(given, str | Path):
         with without_advice():
-            return kind.from_pretrained(found(given))
+            return kind.from_pretrained(found(given), dtype=torch.float32)
     if isinstance(given, PreTrainedConfig):
         return kind.from_config(copy.deepcopy(given))
+    given = bare(given)
     if not (isinstance(given, nn.Module) and hasattr(given, "config")):
         raise TypeError(f"model must be a path or name, a transformers model or its configuration, got {given!r}.")
     model = kind.from_config(copy.deepcopy(given.config))
-    bare = model.base_model is model or given.base_model is given
-    own, theirs = (cast(nn.Module, part.base_model if bare else part) for part in (model, given))
+    headless = model.base_model is model or given.base_model is given
+    own, theirs = (cast(nn.Module, part.base_model if headless else part) for part in (model, given))
     known = own.state_dict()
     own.load_state_dict({name: value for name, value in theirs.state_dict().items() if name in known}, strict=False)
     return model

@@ -76,7 +76,7 @@ class _Module(NeuralEstimator):
     def _built(self, X: Any, n_outputs: int) -> nn.Module:
         first = Subset(X, range(min(1, len(X)))) if isinstance(X, Dataset) else X[:1]  # type: ignore[arg-type]
         (row,) = ArrayReader().rows(first)
-        module = self._made(n_features=len(row) if row.ndim else 1, n_outputs=n_outputs)
+        module = self._made(n_features=len(row) if row.ndim else 1, n_outputs=n_outputs).cpu()
         with torch.no_grad():
             shape = tuple(cast(Tensor, outputs_of(module.eval(), row[None]).logits).shape)
         if shape != (1, n_outputs):

@@ -10,7 +10,6 @@ from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
@@ -154,9 +153,14 @@ class MaskedLanguageModel(Trainable):
         ValueError
             If there is no text, or nothing in it to mask, or a parameter does not fit.
         """
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
             teacher = module_of(self.teacher)
+            if teacher is None and self.teacher is not None:
+                raise TypeError(
+                    f"teacher must be a fitted MaskedLanguageModel or a transformers model, got {self.teacher!r}. Read "
+                    "a folder with AutoModelForMaskedLM.from_pretrained."
+                )
             pairs = any(isinstance(term, NSP) for term in self._given_terms())
             student = read_model(self.model, AutoModelForPreTraining if pairs else AutoModelForMaskedLM)
             stages = pretraining_stages(
@@ -171,7 +175,7 @@ class MaskedLanguageModel(Trainable):
             )  # fmt: skip
             for model in (student, teacher):
                 stack.enter_context(eager(model, inside(stages)))
-            folder = self._folder(stack, corpus, stages, seed)
+            folder = self._folder(stack, corpus, stages, seed, student, teacher)
             plan = Plan(folder, self._arguments(seed), "", _no_scores, corpus.collate, self.verbose)
             train(student, stages, corpus, None, plan, teacher)
             self.model_, self.reader_, self.n_rows_ = student.eval().cpu(), reader, len(corpus)

@@ -46,8 +46,8 @@ class TextReader:
         self.tokenizer = tokenizer
         self.max_length = max_length or most
         self.text_columns = text_columns
-        #: What the texts of a row were called when they were read last: two for pairs.
-        self.names: tuple[str, ...] = ("text",)
+        #: What the texts of a row were called when they were read first, in ``fit``: two for pairs.
+        self.names: tuple[str, ...] = ()
 
     def rows(self, X: Any) -> list[Any]:
         """Texts, or pairs of texts, as the tokenizer takes them.
@@ -83,7 +83,7 @@ class TextReader:
                         f"Row {number} holds {part!r} ({type(part).__name__}) where a text should be. Replace missing "
                         'texts by "".'
                     )
-        if rows:
+        if rows and not self.names:
             self.names = names or (("text", "text_pair") if isinstance(rows[0], tuple) else ("text",))
         return rows
 

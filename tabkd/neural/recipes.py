@@ -62,12 +62,12 @@ def stages_of(
         if taught or stages is not None:
             raise ValueError("SelfDistillation is its own teacher, in one stage. Leave out teacher= and stages=.")
         return [Stage([objective], epochs)]
-    if not taught:  # the control, or a plain fine-tuning: everything else needs a teacher
-        return [Stage([HardLabels()], epochs)]
-    if stages is not None:
-        if objective is not None:
-            raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
+    if taught and stages is not None and objective is not None:
+        raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
+    if stages is not None and (taught or not any(term.teacher for stage in stages for term in stage.objective)):
         return list(stages)
+    if not taught:  # the control, or a plain fine-tuning, for as long
+        return [Stage([HardLabels()], epochs if stages is None else sum(stage.epochs for stage in stages))]
     two = two_terms(alpha, temperature)
     if objective is None:
         return [Stage(two, epochs)]

@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from tabkd.neural.base import Term
 from tabkd.neural.recipes import stages_of, two_terms
 from tabkd.neural.table_reader import TableReader
 from tabkd.neural.table_training import Plan, Remembered, Rows, train
-from tabkd.neural.tasks import device_of
+from tabkd.neural.tasks import device_of, put_aside
 from tabkd.neural.teachers import Taught, answered
 from tabkd.neural.terms import HardLabels
 
@@ -194,9 +193,7 @@ class TableNetwork(Taught):
         if not self.validation_fraction or self.validation_fraction * len(labelled) < _FEWEST_WATCHED:
             return rows, None
         codes = None if self._classes(y) is None else self._targets(y)[labelled]
-        strata = None if codes is None or np.unique(codes, return_counts=True)[1].min() < 2 else codes
-        size = self.validation_fraction
-        watched = np.sort(train_test_split(labelled, test_size=size, random_state=seed, stratify=strata)[1])
+        watched = np.sort(put_aside(labelled, self.validation_fraction, seed, codes))
         kept = np.setdiff1d(np.arange(len(y)), watched)
         return rows.take(_tensor(kept)), rows.take(_tensor(watched))
 

@@ -87,7 +87,7 @@ class Remembered(nn.Module):
 
     def forward(self, numbers: Tensor, output_hidden_states: bool = True) -> Outputs:
         """The states of some rows."""
-        return Outputs(None, tuple(state[numbers] for state in self.states))
+        return Outputs(None, tuple(state[numbers.to(state.device)].to(numbers.device) for state in self.states))
 
 
 @dataclass

@@ -33,6 +33,14 @@ def device_of(device: Any) -> str:
     return str(device)
 
 
+def put_aside(rows: np.ndarray, fraction: float, seed: int, codes: np.ndarray | None) -> np.ndarray:
+    """A share of the rows, of every class as much where there are enough of each."""
+    try:
+        return train_test_split(rows, test_size=fraction, random_state=seed, stratify=codes)[1]
+    except ValueError:  # too few of a class, or too few in all
+        return train_test_split(rows, test_size=fraction, random_state=seed)[1]
+
+
 class NeuralClassifierMixin:
     """Labels as codes, probabilities out."""
 
@@ -61,11 +69,12 @@ class NeuralClassifierMixin:
             )
         y = y.to_numpy() if isinstance(y, pd.Series) else y
         _refuse_several(y, self)
-        y = column_or_1d(np.asarray(y), warn=True)
-        labelled = y[~pd.isna(y)]
-        if y.dtype.kind == "f" and np.isinf(labelled).any():
+        # A list of texts and NaN must not become an array of texts.
+        y = column_or_1d(np.asarray(y, dtype=object if isinstance(y, list | tuple) else None), warn=True)
+        labelled = np.array(y[~pd.isna(y)].tolist())
+        if labelled.dtype.kind == "f" and np.isinf(labelled).any():
             raise ValueError("y holds infinity, which is no label. Give labels, and None for a row that has none.")
-        check_classification_targets(np.array(labelled.tolist()))
+        check_classification_targets(labelled)
         return y
 
     def _unlabelled(self, y: np.ndarray) -> np.ndarray:
@@ -112,10 +121,7 @@ class NeuralClassifierMixin:
         return found
 
     def _carved(self, y: np.ndarray, labelled: np.ndarray, seed: int) -> np.ndarray:
-        codes = self._targets(y)[labelled]
-        stratify = codes if np.unique(codes, return_counts=True)[1].min() > 1 else None
-        size = self.validation_fraction  # type: ignore[attr-defined]
-        return train_test_split(labelled, test_size=size, random_state=seed, stratify=stratify)[1]
+        return put_aside(labelled, self.validation_fraction, seed, self._targets(y)[labelled])  # type: ignore[attr-defined]
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Scores at temperature 1; the one asked for under its name."""
@@ -187,6 +193,7 @@ class NeuralRegressorMixin:
         return self._log_soft(found, y)
 
     def _scores(self, values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        values, targets = (part * self.scale_ + self.mean_ for part in (values, targets))
         scores = {"r2": r2_score(targets, values), "neg_mean_squared_error": -mean_squared_error(targets, values)}
         return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
 

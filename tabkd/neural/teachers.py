@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+import pickle
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from tabkd._compat import made_again
 from tabkd.links import align_classes
+from tabkd.neural.fingerprints import fingerprint
 
 __all__ = ["Taught", "answered", "log_soft_targets", "module_of"]
 
@@ -69,6 +71,7 @@ def log_soft_targets(
     batch_size : int
     device : str
     dtype : {"float16", "float32"}
+        On disk; values of a regression are float32 in any case.
 
     Returns
     -------
@@ -83,7 +86,8 @@ def log_soft_targets(
     if folder is None:
         return _answers(teacher, X, classes, reader, batch_size, device).astype(np.float32)
     rows = reader.rows(X)
-    path = Path(folder) / f"soft-{_fingerprint(teacher, rows, classes)}.{dtype}.npy"
+    dtype = "float32" if classes is None else dtype  # values may be beyond what float16 holds
+    path = Path(folder) / f"soft-{_known_by(teacher, rows, classes, reader)}.{dtype}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -113,6 +117,8 @@ def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     ValueError
         If the teacher knows other classes.
     """
+    if isinstance(teacher, BaseEstimator):
+        check_is_fitted(teacher)
     if classes is None:
         values = np.asarray(teacher.predict(X), dtype=np.float64)
         return values.reshape(len(values), -1)
@@ -163,18 +169,9 @@ def _check_order(module: Any, classes: np.ndarray) -> None:
         )
 
 
-def _fingerprint(teacher: Any, rows: Any, classes: np.ndarray | None) -> str:
-    """Of the rows and of the teacher's parameters."""
-    seen = sha256(repr((type(teacher).__name__, None if classes is None else classes.tolist())).encode())
-    for row in rows:
-        seen.update(repr(row).encode())
+def _known_by(teacher: Any, rows: Any, classes: np.ndarray | None, reader: Any) -> str:
+    """Of the teacher, and of what it is given."""
     module = module_of(teacher)
-    if module is None:
-        import pickle
-
-        seen.update(pickle.dumps(teacher))
-    else:
-        for name, value in module.state_dict().items():
-            seen.update(name.encode())
-            seen.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return seen.hexdigest()[:24]
+    own = pickle.dumps(teacher) if module is None else module
+    given = reader.encoded(rows) if isinstance(teacher, nn.Module) else rows
+    return fingerprint(type(teacher).__name__, None if classes is None else classes.tolist(), own, given)[:24]

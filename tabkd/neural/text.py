@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig
 from tabkd.neural.embedder import Untyped
 from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
-from tabkd.neural.loading import found, read_tokenizer, without_advice
+from tabkd.neural.loading import bare, found, read_tokenizer, without_advice
 from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
@@ -77,13 +77,17 @@ class _Transformer(NeuralEstimator):
 
     def _built(self, X: Any, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
-        given, task, exits = self.model, self._task(), self.objective
+        given, task, exits = bare(self.model), self._task(), self.objective
         if isinstance(exits, SelfDistillation) and task == "regression":
             raise ValueError("SelfDistillation is for classifiers, and this is a regressor. Give terms, or None.")
         if isinstance(given, str | Path):
             with without_advice():
                 model = AutoModelForSequenceClassification.from_pretrained(
-                    found(given), num_labels=n_outputs, problem_type=task, ignore_mismatched_sizes=True
+                    found(given),
+                    num_labels=n_outputs,
+                    problem_type=task,
+                    ignore_mismatched_sizes=True,
+                    dtype=torch.float32,
                 )
         elif isinstance(given, PreTrainedConfig):
             model = AutoModelForSequenceClassification.from_config(_config(given, n_outputs, task))
@@ -125,7 +129,7 @@ class _Transformer(NeuralEstimator):
             path,
             classes=getattr(self, "classes_", None),
             max_length=self.reader_.max_length,
-            text_columns=self.reader_.names,
+            text_columns=self.reader_.names or ("text",),
             **options,
         )
 
@@ -171,7 +175,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
         ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher it rests.
         :class:`SelfDistillation` is a classifier's own teacher, and makes exits from which it may answer early.
     stages : sequence of Stage or None
-        Objectives one after the other, instead of ``objective`` and ``epochs``.
+        Objectives one after the other, instead of ``objective`` and ``epochs``. Without a teacher, where terms need
+        one, the labels are learnt for as many epochs.
     epochs : float
     batch_size : int
         Rows per step and process.

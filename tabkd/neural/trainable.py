@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from transformers import PreTrainedModel
 
+from tabkd.neural.fingerprints import fingerprint
 from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import device_of
 from tabkd.neural.teachers import Taught
@@ -38,26 +38,31 @@ _QUIET: dict[str, Any] = {
 class Trainable(Taught):
     """Has ``model``, ``batch_size``, ``learning_rate``, ``training_args``, ``output_dir`` and ``device``."""
 
-    def _folder(self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int) -> Path:
-        """Where checkpoints go; a folder that holds those of another training is refused."""
+    def _seed(self) -> int:
+        """Of one fit; a training that is to go on must draw what it drew before."""
+        state = 0 if self.random_state is None and self.output_dir is not None else self.random_state
+        return int(check_random_state(state).randint(np.iinfo(np.int32).max))
+
+    def _folder(self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int, *models: Any) -> Path:
+        """Where checkpoints go; a folder that holds those of another training of these ``models`` is refused."""
         if self.output_dir is None:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise ValueError("Several processes need one folder for their checkpoints. Give output_dir=.")
             return Path(stack.enter_context(TemporaryDirectory()))
         folder = Path(self.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        told = json.dumps([len(lesson), repr(stages), repr(self._arguments(seed)), str(self.model)[:10_000]])
         # Functions among them stand elsewhere in the memory of a process that goes on.
-        seen = sha256(re.sub(r" at 0x[0-9a-f]+", "", told).encode())
-        for row in range(0, len(lesson), max(1, len(lesson) // 1000)):
-            seen.update(repr(lesson[row]).encode())
+        told = re.sub(r" at 0x[0-9a-f]+", "", repr((stages, self._arguments(seed))))
+        rows = [lesson[row] for row in range(0, len(lesson), max(1, len(lesson) // 1000))]
+        learnt = [getattr(lesson, name, None) for name in ("labels", "log_soft", "weight")]
+        seen = fingerprint(told, len(lesson), rows, learnt, models)
         mark = folder / "training.txt"
-        if mark.exists() and mark.read_text(encoding="utf-8") != seen.hexdigest():
+        if mark.exists() and mark.read_text(encoding="utf-8") != seen:
             raise ValueError(
                 f"output_dir={str(folder)!r} holds checkpoints of another training (other rows, objective, model or "
                 "arguments). Give another folder, or delete this one."
             )
-        mark.write_text(seen.hexdigest(), encoding="utf-8")
+        mark.write_text(seen, encoding="utf-8")
         return folder
 
     def _arguments(self, seed: int) -> dict[str, Any]:

@@ -242,6 +242,26 @@ def train(
     list of dict
         Every evaluation: stage, epoch and scores.
     """
+    home = _device_of(teacher)
+    try:
+        return _train_stages(student, stages, lesson, watched, plan, teacher)
+    finally:
+        if teacher is not None and home is not None:
+            teacher.to(home)
+
+
+def _device_of(model: nn.Module | None) -> torch.device | None:
+    return None if model is None else next((parameter.device for parameter in model.parameters()), None)
+
+
+def _train_stages(
+    student: nn.Module,
+    stages: Sequence[Stage],
+    lesson: Any,
+    watched: Lesson | None,
+    plan: Plan,
+    teacher: nn.Module | None,
+) -> list[dict[str, Any]]:
     history: list[dict[str, Any]] = []
     projectors: list[tuple[Any, nn.ModuleDict]] = []
     for number, stage in enumerate(stages):
@@ -288,18 +308,24 @@ def _train_stage(
     arguments: dict[str, Any] = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
     if stage.learning_rate is not None:
         arguments["learning_rate"] = stage.learning_rate
+    if "logits" not in distiller.needs:  # what is learnt inside shows in no score: the stage keeps its last state
+        watched, arguments = None, {**arguments, "eval_strategy": "no"}
     if watched is not None:
         arguments = {
             "eval_strategy": "epoch",
             **arguments,
             "save_strategy": arguments.get("eval_strategy", "epoch"),
+            **({"save_steps": arguments["eval_steps"]} if "eval_steps" in arguments else {}),
             "load_best_model_at_end": True,
             "metric_for_best_model": plan.metric,
             "greater_is_better": True,
         }
+    settings = TrainingArguments(**arguments)
+    if settings.n_gpu > 1:  # hooks and projectors know one device; several are for torchrun
+        settings._n_gpu = 1
     trainer = _Trainer(
         model=distiller,
-        args=TrainingArguments(**arguments),
+        args=settings,
         train_dataset=lesson,
         eval_dataset=watched,
         data_collator=plan.collate,
@@ -340,7 +366,7 @@ def predicted(
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Rows and their logits, batch after batch, rows of like length together."""
     order = np.argsort([_length(row) for row in lesson.encoded], kind="stable")
-    was_training = model.training
+    was_training, home = model.training, _device_of(model)
     model.to(device).eval()
     try:
         with torch.inference_mode():
@@ -349,7 +375,7 @@ def predicted(
                 inputs = reader.collated([lesson.encoded[row] for row in rows])
                 yield rows, outputs_of(model, _on(inputs, device)).logits.float().cpu()  # type: ignore[union-attr]
     finally:
-        model.train(was_training)
+        model.to(home or "cpu").train(was_training)
 
 
 def _on(inputs: Any, device: str) -> Any:
