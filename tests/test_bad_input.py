@@ -401,3 +401,18 @@ def test_class_weighted_teacher_warns_of_shifted_probabilities(numbers, two):
     teacher = LogisticRegression(class_weight="balanced")
     with pytest.warns(UserWarning, match=r"The teacher gives class '\w+' a mean probability"):
         plain(teacher=teacher).fit(numbers, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scoring": "roc_auc"}, "scoring='roc_auc' cannot score this target"),
+        ({"threshold": "f1"}, "threshold"),
+    ],
+)
+def test_scorers_that_do_not_fit_the_target_are_told_before_any_fit(settings, message, monkeypatch):
+    monkeypatch.setattr("tabkd.crossfit.cross_fit", None)
+    X = np.random.default_rng(0).normal(size=(90, 3))
+    y = np.arange(90) % 3 if "scoring" in settings else np.where(X[:, 0] > 0, "yes", "no")
+    with pytest.raises(ValueError, match=message):
+        DistilledEstimator(DecisionTreeClassifier(), DecisionTreeClassifier(max_depth=2), **settings).fit(X, y)

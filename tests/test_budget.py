@@ -367,6 +367,13 @@ def test_selector_inside_an_estimator_chooses_its_students_columns(known):
     assert model.predict_proba(X[model.student_features_]).shape == (400, 2)
 
 
+def test_teacher_inside_may_read_columns_that_are_not_chosen_among(known):
+    X, y = known
+    names = list(X.columns)
+    model = inside(features=names[:-1], n_features=2).set_params(teacher_features=names)
+    assert len(model.fit(X, y).student_features_) == 2
+
+
 def test_labels_of_a_fold_never_reach_the_choice_of_its_student(known):
     X, y = known
     folds = list(StratifiedKFold(3, shuffle=True, random_state=0).split(X, y))

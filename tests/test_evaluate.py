@@ -7,14 +7,20 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.stats import t as student_t
-from sklearn.datasets import load_breast_cancer, load_diabetes
-from sklearn.model_selection import GroupKFold
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, ShuffleSplit, StratifiedKFold
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from tabkd import DistillationReport, DistilledEstimator, evaluate_distillation
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 FAST = {"verbose": -1, "n_jobs": 1}
+
+
+FAST = LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +83,31 @@ def test_the_plain_recipe_has_a_control_too() -> None:
     )  # fmt: skip
     scores = evaluate_distillation(model, X, y, cv=3, scoring="roc_auc").scores
     assert np.isfinite(scores[["teacher", "control", "student"]].to_numpy()).all()
+
+
+def test_texts_are_given_as_they_are() -> None:
+    texts = np.array(["good film", "bad film", "good plot", "bad plot"] * 25, dtype=object)
+    reader = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    report = evaluate_distillation(DistilledEstimator(reader, reader), texts.tolist(), np.arange(100) % 2, cv=2)
+    assert report.summary().loc["accuracy", "student"] == 1
+
+
+def test_a_fold_without_a_class_is_nan_and_said() -> None:
+    X, y = load_iris(return_X_y=True)
+    rows = np.r_[0:100, 100:104]
+    model = DistilledEstimator(FAST, FAST, cross_fit="folds", alpha=0.5)
+    with pytest.warns(UserWarning, match=r"neg_log_loss of fold \d cannot be computed and is NaN"):
+        report = evaluate_distillation(model, X[rows], y[rows], cv=StratifiedKFold(5), scoring="neg_log_loss")
+    assert report.scores["student"].isna().sum() == 1
+    assert np.isfinite(report.summary().loc["neg_log_loss", "gain"])
+
+
+def test_random_splits_may_test_a_row_more_than_once() -> None:
+    X, y = load_breast_cancer(return_X_y=True)
+    report = evaluate_distillation(
+        DistilledEstimator(FAST, FAST, cross_fit="folds", alpha=0.5),
+        X,
+        y,
+        cv=ShuffleSplit(4, test_size=0.5, random_state=0),
+    )
+    assert report.scores["fold"].nunique() == 4 and report.test_share == pytest.approx(1, abs=0.01)

@@ -398,6 +398,11 @@ def test_as_a_teacher_it_reads_the_table_as_it_is(mixed, two):
     assert model.fit(mixed, two).teacher_score_ > model.control_score_
 
 
+def test_as_a_student_it_has_no_use_for_rows_without_labels(mixed, two):
+    with pytest.raises(ValueError, match="MutualDistilledEstimator learns from labelled rows alone"):
+        DistilledEstimator(LGBMClassifier(verbose=-1), mutual(), transfer="munge").fit(mixed, two)
+
+
 def test_as_a_student_it_learns_from_soft_targets(mixed, two):
     student = mutual([("line", LINEAR), ("tree", TREE)], alpha=0.5)
     model = DistilledEstimator(LINEAR, student, student_features=["a", "city"], alpha=0.5, random_state=0, cv=3)

@@ -13,12 +13,13 @@ import time
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
 from optuna.distributions import FloatDistribution, IntDistribution
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -107,6 +108,33 @@ def test_estimator_stays_where_nothing_beats_it(cancer):
     search = searched(*cancer, space=hopeless)
     assert search.best_params_ == {}
     assert search.best_index_ == 0
+
+
+def noisy(seed):
+    X, y = make_classification(150, 4, n_informative=3, n_redundant=0, flip_y=0.2, random_state=seed)
+    return pd.DataFrame(X, columns=list("abcd")), y
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_a_better_teacher_that_is_worse_for_the_student_is_left(seed):
+    X, y = noisy(seed)
+    stump, tree = (DecisionTreeClassifier(max_depth=depth, random_state=0) for depth in (1, 3))
+    model = DistilledEstimator(stump, tree, student_features=["a", "b"], alpha=0.25, random_state=0)
+    space, teachers = {"alpha": [0.25]}, {"teacher__max_depth": IntDistribution(1, 6)}
+    search = searched(X, y, model, space, teacher_space=teachers, n_trials=1, n_teacher_trials=6)
+    assert search.given_score_ == pytest.approx(model.fit(X, y).student_score_)
+    assert search.best_score_ >= search.given_score_
+    assert bool(search.best_params_) == (search.best_score_ > search.given_score_) == (seed == 4)
+
+
+def test_rows_without_labels_are_those_that_a_trials_student_reads():
+    X, y = noisy(0)
+    tree = DecisionTreeClassifier(max_depth=3, min_samples_leaf=5, random_state=0)
+    columns = {"abc": ["a", "b", "c"]}
+    model = DistilledEstimator(lgbm(), tree, student_features=["a", "b"], transfer="munge", alpha=0.5, random_state=0)
+    search = searched(X, y, model, {"student_features": columns}, n_trials=2)
+    alone = clone(model).set_params(student_features=columns["abc"]).fit(X, y)
+    assert search.cv_results_["mean_test_score"][1] == pytest.approx(alone.student_score_)
 
 
 def test_search_of_students_fits_no_teacher_twice(cancer, monkeypatch):
