@@ -189,7 +189,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     training_args : dict or None
         Of ``transformers.TrainingArguments``: accumulation, mixed precision, schedules, savings.
     output_dir : str, Path or None
-        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again.
+        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again (a
+        ``random_state`` of None is 0, then).
     cache : str, Path or None
         Keeps the teacher's answers on disk (float16), for large sets and for the next time.
     device : str or None
