@@ -28,7 +28,7 @@ LAYERS = [
     {"tabkd.links", "tabkd.frames", "tabkd.families"},
     {"tabkd.columns", "tabkd.twins", "tabkd.adapter"},
     {"tabkd.boosters", "tabkd.encodings", "tabkd.munge", "tabkd.impute", "tabkd.privileged"},
-    {"tabkd.students", "tabkd.imputer"},
+    {"tabkd.students", "tabkd.imputer", "tabkd.text_spans"},
     {"tabkd.learners"},
     {"tabkd.crossfit", "tabkd.models"},
     {"tabkd.rows", "tabkd.scoring", "tabkd.diagnose", "tabkd.export.graph", "tabkd.export.lookups"},
@@ -56,7 +56,7 @@ LAYERS = [
     # The neural part stands on soft targets alone; estimators know it by its tags.
     {
         *("tabkd.neural", "tabkd.neural.outputs", "tabkd.neural.maps", "tabkd.neural.functions"),
-        *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths"),
+        *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths", "tabkd.neural.fingerprints"),
     },
     {
         *("tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"),
@@ -72,9 +72,10 @@ LAYERS = [
     {"tabkd.neural.stages", "tabkd.neural.distiller", "tabkd.neural.embedder", "tabkd.neural.spans"},
     {"tabkd.neural.exits"},
     {"tabkd.neural.recipes", "tabkd.neural.training", "tabkd.neural.tasks"},
-    {"tabkd.neural.teachers", "tabkd.neural.trainable"},
-    {"tabkd.neural.estimator", "tabkd.neural.embedding", "tabkd.neural.answering"},
-    {"tabkd.neural.text", "tabkd.neural.module", "tabkd.neural.pretraining"},
+    {"tabkd.neural.teachers", "tabkd.neural.courses"},
+    {"tabkd.neural.trainable"},
+    {"tabkd.neural.estimator", "tabkd.neural.answering"},
+    {"tabkd.neural.text", "tabkd.neural.module", "tabkd.neural.pretraining", "tabkd.neural.embedding"},
     {"tabkd.neural.table_reader", "tabkd.neural.table_models", "tabkd.neural.table_training"},
     {"tabkd.neural.table_nodes"},
     {"tabkd.neural.table_network"},
