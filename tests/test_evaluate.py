@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 FAST = {"verbose": -1, "n_jobs": 1}
 
 
-FAST = LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)
+SMALL = LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_texts_are_given_as_they_are() -> None:
 def test_a_fold_without_a_class_is_nan_and_said() -> None:
     X, y = load_iris(return_X_y=True)
     rows = np.r_[0:100, 100:104]
-    model = DistilledEstimator(FAST, FAST, cross_fit="folds", alpha=0.5)
+    model = DistilledEstimator(SMALL, SMALL, cross_fit="folds", alpha=0.5)
     with pytest.warns(UserWarning, match=r"neg_log_loss of fold \d cannot be computed and is NaN"):
         report = evaluate_distillation(model, X[rows], y[rows], cv=StratifiedKFold(5), scoring="neg_log_loss")
     assert report.scores["student"].isna().sum() == 1
@@ -105,7 +105,7 @@ def test_a_fold_without_a_class_is_nan_and_said() -> None:
 def test_random_splits_may_test_a_row_more_than_once() -> None:
     X, y = load_breast_cancer(return_X_y=True)
     report = evaluate_distillation(
-        DistilledEstimator(FAST, FAST, cross_fit="folds", alpha=0.5),
+        DistilledEstimator(SMALL, SMALL, cross_fit="folds", alpha=0.5),
         X,
         y,
         cv=ShuffleSplit(4, test_size=0.5, random_state=0),
