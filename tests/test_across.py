@@ -137,7 +137,7 @@ def test_prose_that_would_be_read_as_categories_is_warned_of():
 
 def test_frozen_encoder_of_texts_stands_in_a_teacher_as_it_is():
     shared = {"tokenizer": TOKENIZER, "max_length": 16, "random_state": 7, "device": "cpu"}
-    encoder = EmbeddingStudent(config(1, 16), epochs=1, **shared).fit(X[:32], teacher=RNG.normal(size=(32, 16)))
+    encoder = EmbeddingStudent(config(1, 16), epochs=1, **shared).fit(X[:32], RNG.normal(size=(32, 16)))
     before = encoder.transform(X[:4])
     teacher = make_pipeline(make_column_transformer((FrozenEstimator(encoder), "review")), line())
     distilled(teacher, cross_fit="folds", alpha=0.5).fit(TABLE, Y)
