@@ -115,6 +115,7 @@ class PeerRecipe:
         self.judge = Judge(
             rows.targets, groups=rows.groups, scoring=settings.scoring, threshold=settings.threshold, seed=self.seed
         )
+        self.judge.check()
         self.run: dict[str, Any] = {"groups": rows.groups, "n_jobs": settings.n_jobs}
         self.names = [name for name, *_ in settings.estimators]
         # Equal peers with equal seeds would have nothing to tell each other.

@@ -141,7 +141,8 @@ class WeightedRows(HardLabels):
         self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight, labelled))
         watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
         X_copies, y, weight = self._copies(X, targets, class_weight)
-        with counting_copies(self.estimator, len(y) / X.shape[0]):
+        n_rows = X.shape[0] if targets.weight is None else np.count_nonzero(targets.weight)
+        with counting_copies(self.estimator, len(y) / n_rows):
             fit_stopping_early(self.estimator, named(X_copies, self.estimator), y, weight, watched)
         return self.link_checked(X)
 

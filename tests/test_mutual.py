@@ -490,3 +490,9 @@ def test_what_cannot_learn_from_soft_targets_is_refused(numbers, two):
 
     with pytest.raises(ValueError, match="KNeighborsClassifier cannot learn from soft targets"):
         mutual([("near", KNeighborsClassifier()), ("tree", TREE)]).fit(numbers, two)
+
+
+def test_scorer_that_does_not_fit_the_target_is_told_before_any_fit(mixed, monkeypatch):
+    monkeypatch.setattr(PeerRecipe, "learn", None)
+    with pytest.raises(ValueError, match="scoring='roc_auc' cannot score this target"):
+        mutual().set_params(scoring="roc_auc").fit(mixed, np.arange(len(mixed)) % 3)

@@ -873,13 +873,16 @@ COUNTING = {
 
 
 @pytest.mark.parametrize("student", COUNTING)
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_a_leaf_holds_as_many_rows_as_asked_for_and_not_copies(numbers, n_classes, student):
+def test_a_leaf_holds_as_many_rows_as_asked_for_and_not_copies(numbers, n_classes, weighted, student):
     (model, first_tree), X = COUNTING[student], numbers.to_numpy(dtype=np.float32)
     soft = softmax(np.random.default_rng(0).normal(size=(len(X), n_classes)), axis=1)
-    targets = Targets(one_hot(soft.argmax(1), n_classes), soft, np.arange(n_classes), None, 0.0)
+    counted = np.arange(len(X)) % 2 == 0 if weighted else np.full(len(X), True)  # rows of weight 0 are none
+    weight = counted.astype(float) if weighted else None
+    targets = Targets(one_hot(soft.argmax(1), n_classes), soft, np.arange(n_classes), weight, 0.0)
     fitted = WeightedRows(clone(model), np.arange(n_classes)).fit(X, targets).estimator
-    leaves = np.unique(first_tree(fitted).apply(X), return_counts=True)[1]
+    leaves = np.unique(first_tree(fitted).apply(X[counted]), return_counts=True)[1]
     assert 20 <= leaves.min() < 40
     assert fitted.get_params() == model.get_params()
 

@@ -396,8 +396,13 @@ def test_spans_are_cut_out_of_the_texts_of_a_table() -> None:
         make_column_transformer((TfidfVectorizer(), "text"), ("passthrough", ["n"])), LogisticRegression()
     )
     student = make_pipeline(make_column_transformer((TfidfVectorizer(), "text")), LogisticRegression())
-    fitted = DistilledEstimator(reader, student, student_features=["text"], transfer="spans", cv=4, random_state=0)
-    assert fitted.fit(table, y).predict_proba(table[["text"]]).shape == (200, 2)
+    plain, taught = (
+        DistilledEstimator(
+            reader, student, student_features=["text"], alpha=0.5, transfer=option, cv=4, random_state=0
+        ).fit(table, y)
+        for option in (None, "spans")
+    )
+    assert (plain.predict_proba(table) != taught.predict_proba(table)).any()
 
 
 def test_rows_of_tables_are_not_made_of_texts() -> None:
