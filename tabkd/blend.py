@@ -18,9 +18,10 @@ from tabkd.deployed import Deployed
 from tabkd.estimator import DistilledEstimator
 from tabkd.recipe import Recipe
 from tabkd.rows import Rows, begin_fit, read_rows, read_seed
-from tabkd.scoring import Honest, Judge, check_threshold
+from tabkd.scoring import Honest, Judge
 from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_weights, mean_of
 from tabkd.settings import cross_fit_of
+from tabkd.thresholds import check_threshold
 
 __all__ = ["BlendedEstimator"]
 

@@ -27,9 +27,10 @@ from tabkd.models import FittedModel, fitted_model
 from tabkd.readings import encoder_for
 from tabkd.recipe import ALPHAS
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
-from tabkd.scoring import Choice, Judge, check_threshold
+from tabkd.scoring import Choice, Judge
 from tabkd.students import adapt
 from tabkd.targets import Targets
+from tabkd.thresholds import check_threshold
 
 __all__ = ["HoldoutPeers", "Outcome", "PeerRecipe"]
 

@@ -32,10 +32,11 @@ from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.readings import encoder_for, student_columns, teacher_columns
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
-from tabkd.scoring import Choice, Honest, Judge, is_tuned
+from tabkd.scoring import Choice, Honest, Judge
 from tabkd.settings import check_settings, cross_fit_of, is_frozen, teachers_of
 from tabkd.targets import Targets, harden, trusted
 from tabkd.teaching import Teaching
+from tabkd.thresholds import is_tuned
 from tabkd.transfer import Labeller, TransferSet
 from tabkd.twins import classifier_of
 

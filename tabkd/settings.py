@@ -8,9 +8,9 @@ from typing import Any
 from sklearn.frozen import FrozenEstimator
 
 from tabkd._compat import clone_estimator, gives_probabilities, is_regressor, last_step
-from tabkd.scoring import check_threshold, is_tuned
 from tabkd.students import adapt
 from tabkd.targets import Targets, check_temperature
+from tabkd.thresholds import check_threshold, is_tuned
 
 __all__ = ["check_settings", "cross_fit_of", "is_frozen", "leader", "teachers_of"]
 

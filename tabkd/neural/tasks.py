@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss, mean_squared_error, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
+
+from tabkd.stored import StoredClassifier, StoredRegressor
 
 __all__ = ["NeuralClassifierMixin", "NeuralRegressorMixin", "check_metric", "device_of"]
 
@@ -132,7 +133,7 @@ class NeuralClassifierMixin:
             "f1_macro": f1_score(labels, codes, average="macro", labels=every, zero_division=0),
             "neg_log_loss": -log_loss(labels, proba, labels=every),
         }
-        return _with_asked(scores, self.metric, _Answers(every, proba), labels)  # type: ignore[attr-defined]
+        return _with_asked(scores, self.metric, StoredClassifier(every, proba, codes), labels)  # type: ignore[attr-defined]
 
 
 class NeuralRegressorMixin:
@@ -195,7 +196,7 @@ class NeuralRegressorMixin:
     def _scores(self, values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         values, targets = (part * self.scale_ + self.mean_ for part in (values, targets))
         scores = {"r2": r2_score(targets, values), "neg_mean_squared_error": -mean_squared_error(targets, values)}
-        return _with_asked(scores, self.metric, _Answers(None, values), targets)  # type: ignore[attr-defined]
+        return _with_asked(scores, self.metric, StoredRegressor(values), targets)  # type: ignore[attr-defined]
 
 
 def _refuse_several(y: Any, estimator: Any) -> None:
@@ -217,34 +218,13 @@ def _check_finite(soft: np.ndarray) -> None:
         raise ValueError(f"soft_targets holds NaN or infinity in {len(odd)} rows, row {odd[0]} first. Leave them out.")
 
 
-class _Answers(BaseEstimator):
-    """Hands stored answers to a scorer; ``X`` are row numbers."""
-
-    def __init__(self, classes: np.ndarray | None, values: np.ndarray) -> None:
-        self.classes_, self.values = classes, values
-        self._estimator_type = "regressor" if classes is None else "classifier"
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.values[X] if self.classes_ is None else self.values[X].argmax(axis=1)
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        return self.values[X]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = self._estimator_type
-        return tags
-
-
 def check_metric(metric: str | None, own: Collection[str]) -> None:
     """Raise unless it is one of ``own`` or of scikit-learn's scorers, before the training that it is to judge."""
     if metric is not None and metric not in own:
         get_scorer(metric)
 
 
-def _with_asked(
-    scores: dict[str, float], metric: str | None, answers: _Answers, targets: np.ndarray
-) -> dict[str, float]:
+def _with_asked(scores: dict[str, float], metric: str | None, answers: Any, targets: np.ndarray) -> dict[str, float]:
     if metric is not None and metric not in scores:
         scores[metric] = float(get_scorer(metric)(answers, np.arange(len(targets)), targets))
     return {name: float(value) for name, value in scores.items()}

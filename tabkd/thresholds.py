@@ -1,0 +1,108 @@
+"""Placing a threshold: the cut of probabilities that a scorer of labels likes best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+
+from tabkd.stored import StoredClassifier
+
+__all__ = ["check_threshold", "is_tuned", "tune_threshold"]
+
+#: Cut points that ``tune_threshold`` asks a scorer for, first over all scores and then around the best.
+N_THRESHOLDS = 100
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+#: Scorers of labels whose value at every cut is computed at once, from true negatives, false positives, false
+#: negatives and true positives; others are asked cut by cut, which is a thousand times slower.
+_CONFUSION_SCORES: dict[str, Callable[[Any, Any, Any, Any], np.ndarray]] = {
+    "accuracy": lambda tn, fp, fn, tp: tn + tp,
+    "balanced_accuracy": lambda tn, fp, fn, tp: _ratio(tn, tn + fp) + _ratio(tp, tp + fn),
+    "f1": lambda tn, fp, fn, tp: _ratio(2 * tp, 2 * tp + fp + fn),
+    "f1_macro": lambda tn, fp, fn, tp: _ratio(2 * tn, 2 * tn + fp + fn) + _ratio(2 * tp, 2 * tp + fp + fn),
+}
+
+
+def tune_threshold(
+    scoring: Any,
+    y: np.ndarray,
+    proba: np.ndarray,
+    classes: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
+) -> float:
+    """The cut that maximises a scorer of labels, as the float32 midpoint between two neighbouring scores.
+
+    No row sits on it, so that a device in float32 decides every row as Python does.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        A scikit-learn scorer of labels, such as ``"f1_macro"``.
+    y : ndarray of shape (n_samples,)
+        True labels.
+    proba : ndarray of shape (n_samples,)
+        Probability of ``classes[1]``.
+    classes : ndarray of shape (2,)
+    sample_weight : ndarray of shape (n_samples,) or None
+
+    Returns
+    -------
+    float
+    """
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    order = np.argsort(proba, kind="stable")
+    values, starts = np.unique(proba[order].astype(np.float32), return_index=True)
+    midpoints = ((values[:-1].astype(float) + values[1:]) / 2).astype(np.float32)
+    cuts = np.flatnonzero((values[:-1] < midpoints) & (midpoints < values[1:]))
+    if len(cuts) == 0:
+        return 0.5
+    # A score of labels depends on the confusion matrix alone, and each cut has one.
+    last = starts[cuts + 1] - 1
+    is_positive = (y == classes[1])[order]
+    positive = np.cumsum(np.where(is_positive, weight[order], 0))
+    negative = np.cumsum(np.where(is_positive, 0, weight[order]))
+    confusion = np.stack([negative[last], negative[-1] - negative[last], positive[last], positive[-1] - positive[last]])
+    # scikit-learn's "f1" is that of the label 1, whichever class that is.
+    if isinstance(scoring, str) and scoring in _CONFUSION_SCORES and (scoring != "f1" or classes[1] == 1):
+        return float(midpoints[cuts[np.argmax(_CONFUSION_SCORES[scoring](*confusion))]])
+    scorer = get_scorer(scoring)
+    truth, codes = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    cells = StoredClassifier(classes, np.eye(2)[codes], codes)
+
+    def score(cut: int) -> float:
+        seen = np.flatnonzero(confusion[:, cut] > 0)
+        return scorer(cells, seen, classes[truth[seen]], sample_weight=confusion[seen, cut])
+
+    def best_of(low: int, high: int) -> int:
+        tried = np.unique(np.linspace(max(low, 0), min(high, len(cuts) - 1), N_THRESHOLDS).round().astype(int))
+        return int(tried[np.argmax([score(cut) for cut in tried])])
+
+    step = -(-len(cuts) // N_THRESHOLDS)
+    coarse = best_of(0, len(cuts) - 1)
+    return float(midpoints[cuts[best_of(coarse - step, coarse + step)]])
+
+
+def is_tuned(threshold: Any) -> bool:
+    """Whether a threshold is to be found by a scorer, rather than given."""
+    return isinstance(threshold, str) or callable(threshold)
+
+
+def check_threshold(threshold: Any, n_classes: int | None) -> None:
+    """Raise unless ``threshold`` is None, a number in [0, 1] or a scorer's name, for two classes."""
+    if threshold is None:
+        return
+    if n_classes != 2:
+        what = "a regression" if n_classes is None else f"{n_classes} classes"
+        raise ValueError(f"threshold={threshold!r} needs two classes, but this is {what}. Use threshold=None.")
+    if is_tuned(threshold):
+        get_scorer(threshold)
+    elif not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be in [0, 1] or the name of a scorer, got {threshold!r}. Try 'f1_macro'.")
