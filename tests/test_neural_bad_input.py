@@ -126,6 +126,16 @@ def test_gpu_that_is_not_there_is_refused():
         classifier(device="cuda").fit(X, Y)
 
 
+def test_gpu_that_trainer_does_not_train_on_is_refused():
+    with pytest.raises(ValueError, match=r"device='cuda:1' is not where Trainer trains.* CUDA_VISIBLE_DEVICES"):
+        classifier(device="cuda:1").fit(X, Y)
+
+
+def test_share_of_labels_that_are_not_there_is_refused(teacher):
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.1 is of the labelled rows, and 0 have a label"):
+        classifier(teacher=teacher, validation_fraction=0.1).fit(X, [None] * len(X))
+
+
 def test_unlabelled_row_without_a_teacher_is_refused():
     y = Y.astype(object)
     y[7] = None

@@ -38,7 +38,8 @@ class NeuralEstimator(Trainable):
         ----------
         X : sequence of length n_samples
         y : array-like of shape (n_samples,)
-            None (NaN in a regression) where a row has no label: it is learnt from the teacher alone.
+            None (NaN in a regression) where a row has no label: it is learnt from the teacher alone. A classifier
+            needs no label at all if the teacher has ``classes_``.
         sample_weight : array-like of shape (n_samples,), optional
         eval_set : tuple of (X, y), optional
             Rows that the best checkpoint is chosen by; they are not trained on.
@@ -169,6 +170,11 @@ class NeuralEstimator(Trainable):
                 f"validation_fraction must be between 0 and 1, got {self.validation_fraction}. Try 0.1, or None."
             )
         labelled = np.flatnonzero(~self._unlabelled(y))
+        if len(labelled) < 2:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} is of the labelled rows, and {len(labelled)} have a "
+                "label. Use None, or give labelled rows as fit(..., eval_set=)."
+            )
         watched = self._carved(y, labelled, seed)
         kept = np.setdiff1d(np.arange(len(y)), watched)
         return lesson.take(kept), Lesson([lesson.encoded[row] for row in watched], self._targets(y)[watched])

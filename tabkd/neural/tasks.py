@@ -82,9 +82,10 @@ class NeuralClassifierMixin:
         return np.asarray(pd.isna(y))
 
     def _classes(self, y: np.ndarray) -> np.ndarray:
-        labels = y[~self._unlabelled(y)]
-        kinds = labels.tolist()
-        classes = np.unique(np.array(kinds)) if len(kinds) else np.array([])
+        """Of the labels; of the teacher, if no row has one."""
+        labels = y[~self._unlabelled(y)].tolist()
+        known = getattr(getattr(self, "teacher", None), "classes_", [])
+        classes = np.unique(np.array(labels or known))
         if len(classes) < 2:
             only = f"one class, {classes.tolist()[0]!r}" if len(classes) else "no labels"
             raise ValueError(f"The target has {only}; a classifier needs rows of at least two classes.")

@@ -79,6 +79,11 @@ class Trainable(Taught):
         return _QUIET | own | ({"save_strategy": "epoch"} if self.output_dir else {}) | (self.training_args or {})
 
     def _device(self) -> str:
+        if str(self.device).startswith("cuda:") and str(self.device) != "cuda:0":
+            raise ValueError(
+                f"device={self.device!r} is not where Trainer trains: on the first GPU that it sees. Use "
+                "device='cuda', and the environment variable CUDA_VISIBLE_DEVICES for another one."
+            )
         return device_of(self.device)
 
     def _checked(self, X: Any, *, fitting: bool = False) -> Any:
