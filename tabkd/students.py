@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import BaseCrossValidator, check_cv
 from sklearn.utils import get_tags
 
 from tabkd._compat import clone_estimator, is_catboost, is_regressor, take_rows, takes_weights
@@ -113,11 +114,26 @@ def counting_copies(estimator: Any, copies: float) -> Iterator[None]:
         estimator.set_params(**given)
 
 
+@contextmanager
+def copies_together(estimator: Any, rows: np.ndarray, y: np.ndarray) -> Iterator[None]:
+    """An internal cross-validation keeps all copies of a row in one fold; ``rows`` says whose copies they are."""
+    params = estimator.get_params(deep=False)
+    cv = params.get("cv")
+    if "cv" not in params or not (cv is None or isinstance(cv, Integral | BaseCrossValidator)):
+        yield
+        return
+    folds = check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y)
+    estimator.set_params(cv=[tuple(np.flatnonzero(np.isin(rows, part)) for part in parts) for parts in folds])
+    yield
+    estimator.set_params(cv=cv)
+
+
 class WeightedRows(HardLabels):
     """A scikit-learn classifier: each row once per class, weighted by its probability.
 
     The weighted log-loss of the duplicated rows is the cross-entropy of the soft targets. Parameters that count rows,
-    such as ``min_samples_leaf``, count as many copies as these rows have.
+    such as ``min_samples_leaf``, count as many copies as these rows have, and an internal cross-validation, as that of
+    ``CalibratedClassifierCV``, splits rows.
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
@@ -139,21 +155,24 @@ class WeightedRows(HardLabels):
         self.estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
         labelled = None if valid is None else (valid[0], valid[1].labels, valid[1].weight)
         self.estimator.set_params(**native_learning_rate(self.estimator, X, targets.labels, targets.weight, labelled))
-        watched = None if valid is None else self._copies(valid[0], valid[1], class_weight)
-        X_copies, y, weight = self._copies(X, targets, class_weight)
+        watched = None
+        if valid is not None:
+            watched_rows, *labels = self._copies(valid[1], class_weight)
+            watched = (take_rows(valid[0], watched_rows), *labels)
+        rows, y, weight = self._copies(targets, class_weight)
         n_rows = X.shape[0] if targets.weight is None else np.count_nonzero(targets.weight)
-        with counting_copies(self.estimator, len(y) / n_rows):
-            fit_stopping_early(self.estimator, named(X_copies, self.estimator), y, weight, watched)
+        with counting_copies(self.estimator, len(y) / n_rows), copies_together(self.estimator, rows, targets.labels):
+            fit_stopping_early(self.estimator, named(take_rows(X, rows), self.estimator), y, weight, watched)
         return self.link_checked(X)
 
     @staticmethod
-    def _copies(X: Any, targets: Targets, class_weight: np.ndarray | None) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Each row once per class that it may be, and the weights, None where all are 1."""
+    def _copies(targets: Targets, class_weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Each row (by its number) once per class that it may be, these classes, and the weights, None if all are 1."""
         target, weight = targets.weighted_blend(class_weight)
         weights = target if weight is None else target * weight[:, None]
         rows, codes = np.nonzero(weights)
         given = weights[rows, codes]
-        return take_rows(X, rows), targets.classes[codes], None if (given == 1).all() else given
+        return rows, targets.classes[codes], None if (given == 1).all() else given
 
 
 class Regressed(Adapter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
@@ -23,7 +25,7 @@ from sklearn.ensemble import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -885,6 +887,26 @@ def test_a_leaf_holds_as_many_rows_as_asked_for_and_not_copies(numbers, n_classe
     leaves = np.unique(first_tree(fitted).apply(X[counted]), return_counts=True)[1]
     assert 20 <= leaves.min() < 40
     assert fitted.get_params() == model.get_params()
+
+
+class FoldWitness(DecisionTreeClassifier):
+    """Keeps what each of its copies was fitted on."""
+
+    seen: ClassVar[list] = []
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen.append(X[:, 0])
+        return super().fit(X, y, sample_weight=sample_weight)
+
+
+@pytest.mark.parametrize("cv", [None, 3, StratifiedKFold(3, shuffle=True, random_state=0)])
+def test_internal_folds_keep_the_copies_of_a_row_together(two, cv):
+    soft, X = soft_labels(two), np.arange(len(two), dtype=np.float32)[:, None]
+    FoldWitness.seen.clear()
+    model = CalibratedClassifierCV(FoldWitness(max_depth=1), cv=cv)
+    fitted = WeightedRows(model, np.unique(two)).fit(X, lessons(two, soft, 0.5))
+    assert {count for seen in FoldWitness.seen for count in np.unique(seen, return_counts=True)[1]} == {2}
+    assert fitted.estimator.cv is cv
 
 
 # ---------------------------------------------------------------- what cannot be taught
