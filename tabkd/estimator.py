@@ -53,7 +53,8 @@ class DistilledEstimator(Deployed, BaseEstimator):
     alpha : float in [0, 1] or "auto"
         Weight of the true labels in the target. ``"auto"`` chooses from 0, 0.25, 0.5 and the control, and keeps the
         control unless it is beaten by more than one paired standard error, also where the choice is made again for
-        each fold without it (``distillation_gain_``).
+        each fold without it (``distillation_gain_``). With a transfer set or
+        imputed columns, which the control lacks, it may be 1; with ``"holdout"`` it is 0.1 or the control.
     temperature : float
         Softens the soft targets. Students with ``fit_soft`` use the two-term loss; elsewhere other values than 1
         need ``alpha=0``, and are undone exactly at prediction.

@@ -39,7 +39,7 @@ class MutualDistilledEstimator(Deployed, BaseComposition):
     alpha : float in [0, 1] or "auto"
         Weight of the true labels in the target. ``"auto"`` chooses from 0, 0.25, 0.5 and the control, and keeps the
         control unless it is beaten by more than one paired standard error, also where the choice is made again for
-        each fold without it (``distillation_gain_``).
+        each fold without it (``distillation_gain_``). With ``"holdout"`` it is 0.5 or the control.
     cv : int, splitter or iterable
         Folds of all peers; with pairs of folds they must partition the rows.
     cross_fit : {"auto", "pairs", "holdout"}
