@@ -17,9 +17,13 @@ DOCS = ROOT / "docs"
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 PAGES = [
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("guide", "check", "budget", "search", "blend", "transfer", "mutual", "export")),
-    *(DOCS / f"{name}.md" for name in ("neural", "embeddings", "question-answering", "across-kinds")),
+    *(
+        DOCS / f"{name}.md"
+        for name in ("guide", "choosing", "check", "budget", "search", "blend", "transfer", "mutual")
+    ),
+    *(DOCS / f"{name}.md" for name in ("export", "neural", "embeddings", "question-answering", "across-kinds")),
 ]
+LINKING = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
 #: A python block, and the text block under it that says what is printed.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
@@ -85,7 +89,7 @@ def test_api_page_names_every_parameter_with_its_default():
     assert not missing
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", LINKING, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
