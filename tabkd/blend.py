@@ -19,7 +19,7 @@ from tabkd.estimator import DistilledEstimator
 from tabkd.recipe import Recipe
 from tabkd.rows import Rows, begin_fit, read_rows, read_seed
 from tabkd.scoring import Honest, Judge
-from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_weights, mean_of
+from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_if_better, greedy_weights, mean_of
 from tabkd.settings import cross_fit_of
 from tabkd.thresholds import check_threshold
 
@@ -66,8 +66,8 @@ class BlendedEstimator(Deployed, BaseComposition):
     weights_ : ndarray of shape (n_members,)
         They sum to 1.
     score_ : float
-        By ``scoring``, higher is better: what to expect. Weights, threshold and every member's ``alpha`` are chosen
-        again for each fold without it.
+        By ``scoring``, higher is better: what to expect. Weights, threshold, every member's ``alpha`` and whether to
+        blend at all are chosen again for each fold without it.
     member_scores_ : dict of str to float
         Score of each member's own mean over its seeds, at the threshold that suits it.
     gain_, gain_se_ : float
@@ -205,8 +205,9 @@ class BlendedEstimator(Deployed, BaseComposition):
         self.gain_, self.gain_se_ = judge.compare(again, single)
         if weigh is not greedy_weights:
             self._warn_if_worse()
-        elif self.gain_ <= 0:
-            weigh, again = best_weights, single
+        else:  # whether to blend at all is a choice, too, and made again for each fold
+            again = chosen_again(judge, honest, folds, greedy_if_better(folds))
+            weigh = greedy_weights if self.gain_ > 0 else best_weights
         self.weights_, self.score_ = weigh(judge, predictions, everyone), judge.score(again)
         mean = blended(predictions, self.weights_)
         self.threshold_ = judge.threshold_for(mean, everyone)

@@ -24,6 +24,8 @@ RARE = 10
 #: Share of numbers outside the range of training from which it is told: extremes alone always are.
 OUTSIDE = 0.01
 _EXAMPLES = 3
+#: With fewer different rows than that they are told by a handful of values, which all occur many times.
+_FEW_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -253,11 +255,13 @@ def _drift(
     if not columns or min(map(len, read)) < MIN_ROWS:
         return None
     drawn = [column.take(*read) for column in columns]
-    # A row that occurs again would be recognised, or taken for the other table's: its copies stay in one fold.
+    # A row that occurs again would be recognised, or taken for the other table's: its copies stay in one fold. Few
+    # different rows are values of few columns, and no copies.
     of_train, of_test = _row_codes(drawn) if codes is None else (codes[0][read[0]], codes[1][read[1]])
     together = np.concatenate([of_train, of_test])
     n_groups = len(np.unique(together))
-    return find_drift(drawn, together if N_FOLDS <= n_groups < len(together) else None, seed)
+    fewest = _FEW_ROWS if codes is None else N_FOLDS
+    return find_drift(drawn, together if fewest <= n_groups < len(together) else None, seed)
 
 
 def _duplicates(

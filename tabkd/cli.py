@@ -113,8 +113,8 @@ def _predict_folder(folder: Path, test: Path, *, id: str | None, proba: bool) ->
     if proba and summary["labels"] is None:
         raise InputError("--proba needs a classification model, but this one is a regression. Leave it out.")
     name = id or summary["id"]
-    text = [*summary["text_columns"], *([name] if name else [])]
-    frame = read_table(test, text=text, free=summary.get("free_text", ()))
+    free = [*summary.get("free_text", ()), *([name] if name else [])]
+    frame = read_table(test, text=summary["text_columns"], free=free)
     if id is not None and id not in frame:
         raise InputError(f"--id {id} is not among the columns of {test}.{near(id, frame)}")
     missing = [column for column in summary["student_columns"] if column not in frame]

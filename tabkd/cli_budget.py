@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tabkd import cli_options
-from tabkd.cli_config import ConfigOption, write_config
+from tabkd.cli_config import ConfigOption, options_of
 from tabkd.cli_errors import reported
 from tabkd.cli_fit import Settings, fit_tables, read_tables
 
@@ -83,19 +85,20 @@ def budget(
             more = {"of": int(full["n_features"]), "full_cost": float(full["cost"]), "full_score": float(full["score"])}
             return model, {"frontier.csv": frontier}, {"budget": {**found, **more}}
 
-        fit_tables(tables, settings, out, learn=choose)
-        write_config(out, context)
+        fit_tables(tables, settings, out, learn=choose, options=options_of(context))
 
 
 def _read_costs(path: Path, columns: list[Any]) -> dict[Any, float]:
     from tabkd.files import InputError, near, read_table
 
-    table = read_table(path)
+    table = read_table(path, text=["column"])
     if list(table.columns) != ["column", "cost"]:
         raise InputError(f"--costs {path} must have the columns column and cost, but has {list(table.columns)}.")
     prices = dict.fromkeys(columns, 1.0)
     for name, cost in zip(table["column"], table["cost"], strict=True):
         if name not in prices:
             raise InputError(f"--costs {path} names {name!r}, which is no column of the student.{near(name, columns)}")
-        prices[name] = cost
+        if not (isinstance(cost, Real) and 0 <= float(cost) < inf):
+            raise InputError(f"--costs {path}: {name} costs {cost!r}, which is no number >= 0. Mend it.")
+        prices[name] = float(cost)
     return prices

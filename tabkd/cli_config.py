@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["ConfigOption", "write_config"]
+__all__ = ["ConfigOption", "options_of"]
 
 #: Not of the run, but of where it stands.
 _LEFT_OUT = ("config", "overwrite", "resume")
@@ -37,7 +37,9 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
             raise typer.BadParameter(
                 f"{path} names {name!r}, which is no option of tabkd {command}.{near(name, known)}"
             )
-    context.default_map = {**(context.default_map or {}), **values}
+    several = {parameter.name for parameter in context.command.params if getattr(parameter, "multiple", False)}
+    listed = {name: [value] if name in several and isinstance(value, str) else value for name, value in values.items()}
+    context.default_map = {**(context.default_map or {}), **listed}
     return path
 
 
@@ -51,15 +53,13 @@ ConfigOption = Annotated[
 ]
 
 
-def write_config(folder: Path, context: typer.Context) -> None:
-    """Write a command's options, so that ``--config`` makes the run again."""
-    from tabkd.results import RUN
-
+def options_of(context: typer.Context) -> str:
+    """A command's options as TOML, so that ``--config`` makes the run again."""
     lines = [f"command = {json.dumps(context.command.name)}"]
     for name, value in context.params.items():
         if name not in _LEFT_OUT and value is not None:
             lines.append(f"{name} = {json.dumps(_plain(value), ensure_ascii=False)}")
-    (folder / RUN).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,11 @@ def reported() -> Iterator[None]:
         except InputError as error:
             typer.echo(f"error: {_one_line(error)}", err=True)
             raise typer.Exit(2) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            typer.echo(f"error: {error.filename}: {error.strerror}.", err=True)
+            raise typer.Exit(2) from error
         finally:
             for message in dict.fromkeys(_one_line(warning.message) for warning in caught):
                 typer.echo(f"warning: {message}", err=True)

@@ -60,7 +60,7 @@ def export(
         from tabkd.export.c_program import c_example
         from tabkd.export.kotlin_program import kotlin_example
         from tabkd.export.mobile import write_ort
-        from tabkd.export.web import write_web
+        from tabkd.export.web import RUNTIME_FILES, write_web
         from tabkd.files import InputError, read_table
         from tabkd.results import load_model, load_summary
         from tabkd.runtime import OnnxPredictor
@@ -72,15 +72,12 @@ def export(
         texts = reads_texts(summary)
         own = {"--inputs": inputs != "columns", "--precision": precision != "float32", "--compact": compact}
         check_export(texts, {"--web": web, "--c": c, "--kotlin": kotlin, "--mobile": mobile, **own}, int8, rows)
-        folders: dict[Path, tuple[str, ...]] = {}
-        if with_runtime is not None:
-            folders[with_runtime] = (name, RUNTIME, SCRIPT, README, *([TEXT_RUNTIME] if texts else []))
-        if web is not None:
-            folders[web] = (MODEL, "index.html")
-        if mobile is not None:
-            folders[mobile] = (Path(name).with_suffix(".ort").name,)
-        _check_free([out] if out is not None else [], folders, overwrite)
-        _check_free([], {source.parent: (source.name,) for source in (c, kotlin) if source is not None}, overwrite)
+        runtime = (name, RUNTIME, SCRIPT, README, *([TEXT_RUNTIME] if texts else []))
+        page = (MODEL, "index.html", *(RUNTIME_FILES if ort is not None else ()))
+        phone = tuple(Path(name).stem + end for end in (".ort", ".required_operators.config"))
+        folders = ((with_runtime, runtime), (web, page), (mobile, phone))
+        inside = [folder / file for folder, files in folders if folder is not None for file in files]
+        _check_free(out, [*inside, *(source for source in (c, kotlin) if source is not None)], overwrite)
         fitted = load_model(model)
         table = None
         if rows is not None:
@@ -95,7 +92,6 @@ def export(
             if web is not None:
                 write_web(made, web, ort=ort)
             if mobile is not None:
-                mobile.mkdir(parents=True, exist_ok=True)
                 write_ort(made, mobile)
             sources = {c: c_example, kotlin: kotlin_example}
             examples = {path: example(made).encode() for path, example in sources.items() if path is not None}
@@ -154,7 +150,7 @@ def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.
     columns = predictor.metadata["columns"]
     texts = [c["name"] for c in columns if c["kind"] == "category" and c["type"] == "string"]
     free = [c["name"] for c in columns if c["kind"] == "text"]
-    frame = read_table(test, text=[*texts, *([id] if id else [])], free=free)
+    frame = read_table(test, text=texts, free=[*free, *([id] if id else [])])
     if id is not None and id not in frame:
         raise InputError(f"--id {id} is not among the columns of {test}.{near(id, frame)}")
     with bad_input(test):
@@ -184,16 +180,15 @@ def _opened(path: Path) -> OnnxPredictor:
 # ---------------------------------------------------------------- writing
 
 
-def _check_free(paths: list[Path], folders: dict[Path, tuple[str, ...]], overwrite: bool) -> None:
+def _check_free(out: Path | None, others: list[Path], overwrite: bool) -> None:
     """Refuse what could not be written, before the work."""
     from tabkd.files import InputError
 
-    for path in paths:
-        if path.suffix.lower() != ".onnx":
-            raise InputError(f"--out {path} must end in .onnx, by which tabkd predict knows the file.")
-        if not path.parent.is_dir():
-            raise InputError(f"--out {path}: the folder {path.parent} does not exist. Make it first.")
-    for path in [*paths, *(folder / name for folder, names in folders.items() for name in names)]:
+    if out is not None and out.suffix.lower() != ".onnx":
+        raise InputError(f"--out {out} must end in .onnx, by which tabkd predict knows the file.")
+    if out is not None and not out.parent.is_dir():
+        raise InputError(f"--out {out}: the folder {out.parent} does not exist. Make it first.")
+    for path in [*([] if out is None else [out]), *others]:
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists. Give another name, or --overwrite.")
 

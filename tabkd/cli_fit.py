@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tabkd import cli_options
-from tabkd.cli_config import ConfigOption, write_config
+from tabkd.cli_config import ConfigOption, options_of
 from tabkd.cli_errors import bad_input, reported
 from tabkd.cli_text import listed
 
@@ -129,8 +129,7 @@ def fit(
         _check_texts(tables, settings)
         tables = _with_unlabeled(tables, unlabeled, settings)
         prepare_folder(out, overwrite=overwrite)
-        fit_tables(tables, settings, out)
-        write_config(out, context)
+        fit_tables(tables, settings, out, options=options_of(context))
 
 
 # ---------------------------------------------------------------- reading
@@ -165,18 +164,19 @@ def read_tables(
 ) -> Tables:
     """Read the tables that a command names, and plan which column is what."""
     from tabkd.competition import check_columns, plan_columns, read_target, text_columns
-    from tabkd.files import InputError, read_header, read_table
+    from tabkd.files import UNNAMED, InputError, as_written, read_header, read_table
 
     if sample_path is not None and test_path is None:
         raise InputError("--sample-submission needs the rows to predict. Give them with --test.")
     if sample_path is not None and test_path is not None and id is None:
         header = read_header(test_path)
-        id = next((name for name in read_header(sample_path) if name in header and name != target), None)
+        shared = [name for name in read_header(sample_path) if name in header and name != target]
+        id = next((name for name in shared if not name.startswith(UNNAMED)), None)
     named, texts = [] if id is None else [id], listed(texts or [], set(read_header(train_path)) if texts else set())
-    train = read_table(train_path, text=named, free=texts)
+    train = read_table(train_path, free=[*named, *texts])
     # A column that is text in one table must not become numbers where it happens to hold digits alone.
-    test = None if test_path is None else read_table(test_path, text=[*text_columns(train), *named], free=texts)
-    sample = None if sample_path is None else read_table(sample_path, text=named)
+    test = None if test_path is None else read_table(test_path, text=text_columns(train), free=[*named, *texts])
+    sample = None if sample_path is None else read_table(sample_path, free=read_header(sample_path))
     known = {*train.columns, *([] if test is None else test.columns)}
     plan = plan_columns(
         train,
@@ -190,6 +190,9 @@ def read_tables(
         texts=texts,
     )
     check_columns(train, test, plan)
+    for path, table in ((train_path, train), (test_path, test)):
+        if path is not None and table is not None and plan.id is not None and plan.id in {*table} - {*named}:
+            table[plan.id] = as_written(path, [plan.id])[plan.id]
     answers = read_target(train[target], task=task, positive=positive)
     tables = Tables(train, test, sample, answers, plan, groups, weight, texts=tuple(texts))
     typer.echo(f"{train_path.name}: {len(train)} rows, {train.shape[1]} columns.")
@@ -232,7 +235,9 @@ def _learn(model: Any, X: pd.DataFrame, y: np.ndarray, **rows: Any) -> Learnt:
     return model.fit(X, y, **rows), {}, {}
 
 
-def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable[..., Learnt] = _learn) -> None:
+def fit_tables(
+    tables: Tables, settings: Settings, out: Path, *, learn: Callable[..., Learnt] = _learn, options: str | None = None
+) -> None:
     """Fit, write the folder, and say what came out.
 
     Parameters
@@ -243,6 +248,8 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
     learn : callable
         Given the estimator, ``X``, ``y``, ``sample_weight``, ``groups`` and perhaps ``X_unlabeled``; returns the fitted
         estimator, further tables to write, and what to add to the summary.
+    options : str or None
+        Of the command, as a file for ``--config``.
     """
     from tabkd.competition import row_groups, row_weights, text_columns
     from tabkd.presets import check_metric, read_metric
@@ -260,7 +267,7 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
     check_metric(metric, rows.targets)
     if tables.sample is not None and tables.test is not None:
         blank = blank_answers(len(tables.test), target.labels)
-        submission(tables.sample, tables.test.get(plan.id), target.name, blank)  # refused now, not after the fit
+        submission(tables.sample, tables.test, plan.id, target.name, blank)  # refused now, not after the fit
     model = _estimator(tables, settings, metric)
     _announce(tables, settings)
     given: dict[str, Any] = {"sample_weight": weight, "groups": groups}
@@ -274,7 +281,8 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
     target.relabel(model)
     written = {**out_of_fold_tables(model, target, train.get(plan.id)), **tables_too}
     if tables.test is not None:
-        written["submission.csv"] = _submission(model, tables, metric.of_labels or settings.metric is None)
+        of_labels = None if settings.metric is None else metric.of_labels
+        written["submission.csv"] = _submission(model, tables, of_labels)
     summary = describe(
         model,
         target,
@@ -287,7 +295,7 @@ def fit_tables(tables: Tables, settings: Settings, out: Path, *, learn: Callable
         seconds=round(time.monotonic() - started, 1),
         **more,
     )
-    save(out, model, written, summary)
+    save(out, model, written, summary, options)
     typer.echo("\n".join(summary_lines(summary, out)))
 
 
@@ -342,20 +350,21 @@ def _read_impute(text: str | None, known: Iterable[str]) -> Any:
     return int(text) if text.isdecimal() else listed([text], set(known))
 
 
-def _submission(model: Any, tables: Tables, of_labels: bool) -> pd.DataFrame:
+def _submission(model: Any, tables: Tables, of_labels: bool | None) -> pd.DataFrame:
     from tabkd.submission import answers_of, prediction_table, submission
 
-    test, name = tables.test, tables.plan.id
+    test, id, target = tables.test, tables.plan.id, tables.target.name
     assert test is not None
     answers = answers_of(model, test)
-    ids = test.get(name)
     if tables.sample is None:
-        return prediction_table(ids, tables.target.name, answers, proba=not of_labels)
-    return submission(tables.sample, ids, tables.target.name, answers)
+        return prediction_table(test.get(id), target, answers, proba=of_labels is False)
+    return submission(tables.sample, test, id, target, answers, of_labels=of_labels)
 
 
 def _announce(tables: Tables, settings: Settings) -> None:
     """Say what is about to be fitted to what."""
+    from tabkd.submission import joining
+
     target, plan = tables.target, tables.plan
     typer.echo(f"target    {target.describe()}")
     typer.echo(f"teacher   {settings.teacher} on {_read_by(settings.teacher, plan.features, tables.texts)}")
@@ -365,6 +374,10 @@ def _announce(tables: Tables, settings: Settings) -> None:
         typer.echo(f"unlabeled {len(tables.unlabeled)} rows")
     for name, why in plan.dropped.items():
         typer.echo(f"dropped   {name}: {why}")
+    if tables.sample is not None and tables.test is not None:
+        found = joining(tables.sample, tables.test, plan.id)
+        rows = "in the order of the test table" if found is None else "matched by " + " = ".join(dict.fromkeys(found))
+        typer.echo(f"sample    rows {rows}")
 
 
 def _read_by(model: str, columns: list[str], texts: tuple[str, ...]) -> str:

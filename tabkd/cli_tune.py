@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tabkd import cli_options
-from tabkd.cli_config import ConfigOption, write_config
+from tabkd.cli_config import ConfigOption, options_of
 from tabkd.cli_errors import reported
 from tabkd.cli_fit import Settings, fit_tables, read_tables
 
@@ -89,8 +89,7 @@ def tune(
             ).fit(X, y, **rows)  # fmt: skip
             return found.best_estimator_, _tables_of(found), {"search": _described(found)}
 
-        fit_tables(tables, settings, out, learn=search)
-        write_config(out, context)
+        fit_tables(tables, settings, out, learn=search, options=options_of(context))
 
 
 def _refuse_trials(storage: str) -> None:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ MIN_ROWS = 20
 NEARLY_UNIQUE = 0.9
 #: Pairs of folds leave two out, and each class must remain.
 MIN_CLASS_ROWS = 3
-_NAMED_LIKE_ID = re.compile(r"(?i:(?:^|[\W_])(?:id|idx|index|key|uuid|guid)$)|[a-z](?:Id|ID)$|(?:번호|아이디|식별자)$")
+_NAMED_LIKE_ID = re.compile(
+    r"(?i:(?:^|[\W_])(?:id|idx|index|key|uuid|guid)$)|[a-z](?:Id|ID)$|^Unnamed: \d+$|(?:번호|아이디|식별자)$"
+)
 
 
 @dataclass(frozen=True)
@@ -300,6 +303,8 @@ def read_target(values: pd.Series, *, task: str | None = None, positive: str | N
     """
     name = str(values.name)
     _check_complete(values)
+    if isinstance(values.iloc[0], Decimal):
+        values = values.astype(float)
     numeric = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
     integral = numeric and bool((values % 1 == 0).all())
     few = integral and values.nunique() <= MAX_CLASSES
@@ -313,6 +318,11 @@ def read_target(values: pd.Series, *, task: str | None = None, positive: str | N
         return Target(name, values.to_numpy(dtype=np.float64), None)
     if integral:
         values = values.astype(np.int64)
+    elif numeric:
+        raise InputError(
+            f"The target {name} holds {values[values % 1 != 0].iloc[0]}, and classes are whole numbers or texts. Write "
+            "them so, or use --task regression."
+        )
     return _read_classes(values, positive)
 
 
@@ -322,12 +332,15 @@ def _check_complete(values: pd.Series) -> None:
         first = int(np.argmax(absent.to_numpy())) + 1
         raise InputError(
             f"The target {values.name} is missing or infinite in {int(absent.sum())} of {len(values)} rows, first in "
-            f"row {first}. Fill or remove those rows."
+            f"row {first} (an empty cell, NA, None, null and nan are missing). Fill or remove those rows; if it is a "
+            "label, write it otherwise."
         )
 
 
 def _read_classes(values: pd.Series, positive: str | None) -> Target:
     name = str(values.name)
+    if odd := [value for value in values.unique().tolist() if not isinstance(value, str | int)]:
+        raise InputError(f"The target {name} holds {odd[0]!r}, and classes are numbers or texts. Write them so.")
     counts = values.astype(object).value_counts(sort=False)
     try:
         labels = sorted(counts.index)

@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
-from tabkd._compat import is_regressor
+from tabkd._compat import is_regressor, takes_weights
 from tabkd.crossfit import make_folds
 from tabkd.frames import rows_of
 from tabkd.rows import read_rows, read_seed
@@ -126,7 +126,7 @@ def evaluate_distillation(
     Raises
     ------
     ValueError
-        If the data do not fit the estimator, as in ``fit``.
+        If the data do not fit the estimator, as in ``fit``, or a scorer takes no weights where there are some.
 
     Examples
     --------
@@ -145,6 +145,10 @@ def evaluate_distillation(
     rows = read_rows(X, y, sample_weight, groups, regression=regression)
     scorers = _scorers(scoring, None if rows.targets.classes is None else len(rows.targets.classes))
     labels, weight = rows.targets.labels, rows.targets.weight
+    if weight is not None and (unweighted := [name for name, scorer in scorers.items() if not takes_weights(scorer)]):
+        raise ValueError(
+            f"scoring={unweighted[0]!r} takes no sample_weight, but weights were given. Leave it or the weights out."
+        )
     splits = make_folds(
         cv, rows.X, rows.y, groups=rows.groups, classifier=not regression, seed=read_seed(estimator.random_state),
         partition=None,

@@ -17,10 +17,24 @@ import pandas as pd
 
 from tabkd._compat import optional_import
 
-__all__ = ["InputError", "near", "needed", "read_header", "read_table", "replacing", "write_table"]
+__all__ = [
+    "UNNAMED",
+    "InputError",
+    "as_written",
+    "near",
+    "needed",
+    "read_header",
+    "read_table",
+    "replacing",
+    "write_table",
+]
 
 #: Tried in this order; "utf-8-sig" reads UTF-8 with and without a byte order mark.
 ENCODINGS = ("utf-8-sig", "cp949")
+#: What pandas calls a column whose name is empty, before its position.
+UNNAMED = "Unnamed: "
+#: Of CSV files, and what they may be compressed by.
+_CSV = {"", ".csv", ".txt", ".gz", ".bz2", ".xz", ".zip"}
 
 
 class InputError(ValueError):
@@ -45,7 +59,7 @@ def near(name: str, known: Iterable[Any]) -> str:
     " Did you mean 'Y_LABEL'?"
     """
     by_lower = {str(candidate).lower(): str(candidate) for candidate in known}
-    close = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+    close = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=3)]
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
@@ -83,20 +97,23 @@ def read_header(path: Path) -> list[str]:
     Returns
     -------
     list of str
+        One without a name, such as a written index, is called ``"Unnamed: 0"`` by its position, as pandas calls it.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is empty, or names a column twice.
+        If the file cannot be read, is empty, names a column twice, or is separated by something else than commas.
     """
     if _is_parquet(path):
         return read_table(path).columns.tolist()
-    cells = _read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-    names = [str(cell) for cell in cells]
+    names = [str(cell) for cell in _read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: column names must be unique, but {twice} occur more than once. Rename them.")
-    return names
+    for separator, what in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in names[0]:
+            raise InputError(f"{path} is separated by {what}. Save it with commas, or as Parquet.")
+    return [name or f"{UNNAMED}{i}" for i, name in enumerate(names)]
 
 
 def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] = ()) -> pd.DataFrame:
@@ -108,9 +125,9 @@ def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] 
         Parquet if it ends in ``.parquet``, else CSV: UTF-8, with or without a byte order mark, or CP949; compressed
         if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``.
     text : collection of str
-        Columns that stay text, such as identifiers with leading zeros.
+        Columns that stay text, such as categories with leading zeros.
     free : collection of str
-        Columns of free text, where "NA" or "null" is something that somebody wrote; ``""`` where a text is missing.
+        Identifiers and free text, where "NA" or "null" is something that somebody wrote; ``""`` where it is missing.
 
     Returns
     -------
@@ -131,10 +148,27 @@ def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] 
         kinds = {name: str for name in [*text, *free] if name in names}
         frame = _read_csv(path, dtype=kinds, index_col=False, low_memory=False)
         if own := [name for name in free if name in names]:
-            frame[own] = _read_csv(path, dtype=str, usecols=own, keep_default_na=False)[own]
+            frame[own] = as_written(path, own)
     if len(frame) == 0:
         raise InputError(f"{path} has a header, but no rows. Give a table with rows.")
     return frame
+
+
+def as_written(path: Path, names: list[str]) -> pd.DataFrame:
+    """Some columns of a table as text, to the letter: nothing is a number, and nothing is missing but ``""``.
+
+    Parameters
+    ----------
+    path : Path
+    names : list of str
+
+    Returns
+    -------
+    DataFrame of shape (n_samples, len(names))
+    """
+    if _is_parquet(path):
+        return read_table(path, free=names)[names]
+    return _read_csv(path, dtype=str, usecols=names, keep_default_na=False, index_col=False)[names]
 
 
 def _is_parquet(path: Path) -> bool:
@@ -151,7 +185,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} does not exist.{near(path.name, siblings)}") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder. Give a CSV or Parquet file.") from None
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:  # the last of a password
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
@@ -161,7 +195,8 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         for encoding in ENCODINGS:
             try:
-                return pd.read_csv(path, encoding=encoding, **options)
+                with _opened(path) as source:
+                    return pd.read_csv(source, encoding=encoding, **options)
             except UnicodeDecodeError:
                 continue
             except pd.errors.EmptyDataError:
@@ -169,6 +204,20 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
             except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
                 raise InputError(_malformed(path, str(error))) from error
     raise InputError(f"{path} is text in neither UTF-8 nor CP949. Save it as UTF-8, or as Parquet.")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """What pandas is to read: the one table of an archive, whatever a Mac puts beside it."""
+    if path.suffix.lower() != ".zip":
+        yield path
+        return
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not re.search(r"(^|/)(\.|__MACOSX/)|/$", name)]
+        if len(names) != 1:
+            raise InputError(f"{path} holds {len(names)} files: {names[:5]}. Give an archive of one table.")
+        with archive.open(names[0]) as member:
+            yield member
 
 
 def _malformed(path: Path, message: str) -> str:
@@ -231,15 +280,24 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     Raises
     ------
     InputError
-        If the file cannot be written.
+        If the file cannot be written, or its suffix is of neither.
     """
     if _is_parquet(path):
         needed("pyarrow", needed_by=f"Writing {path.name}", extra="parquet")
+    elif path.is_dir():
+        raise InputError(f"{path} is a folder. Name a file.")
+    elif path.suffix.lower() not in _CSV:
+        raise InputError(f"{path}: tables are written as .csv (or .csv.gz and others) and .parquet. Use one of these.")
+    zipped: Any = (
+        {"method": "zip", "archive_name": f"{path.stem.removesuffix('.csv')}.csv"}
+        if path.suffix.lower() == ".zip"
+        else "infer"
+    )
     try:
         with replacing(path) as temporary:
             if _is_parquet(path):
                 frame.to_parquet(temporary, engine="pyarrow", index=False)
             else:
-                frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+                frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", compression=zipped)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error

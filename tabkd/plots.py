@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from tabkd._compat import optional_import
+from tabkd._compat import is_regressor, optional_import
 
 __all__ = ["FrontierDisplay", "ParetoDisplay"]
 
@@ -33,6 +33,8 @@ class ParetoDisplay:
     chosen : int or None
         Row of the trial that the search took.
     cost : {"latency", "size", "n_features"}
+    score_name : str
+        What the score is.
 
     Attributes
     ----------
@@ -45,11 +47,14 @@ class ParetoDisplay:
     >>> ParetoDisplay.from_search(search, "latency").plot()  # doctest: +SKIP
     """
 
-    def __init__(self, trials: pd.DataFrame, front: np.ndarray, chosen: int | None, cost: str) -> None:
+    def __init__(
+        self, trials: pd.DataFrame, front: np.ndarray, chosen: int | None, cost: str, score_name: str = "score"
+    ) -> None:
         self.trials = trials
         self.front = front
         self.chosen = chosen
         self.cost = cost
+        self.score_name = score_name
 
     @classmethod
     def from_search(cls, search: Any, cost: str | None = None) -> Self:
@@ -87,10 +92,11 @@ class ParetoDisplay:
         beaten = (score[None] >= score[:, None]) & (price[None] <= price[:, None])
         beaten &= (score[None] > score[:, None]) | (price[None] < price[:, None])
         chosen = np.flatnonzero(done == search.best_index_)
-        return cls(trials, np.logical_not(beaten.any(axis=1)), int(chosen[0]) if len(chosen) else None, cost)
+        front, row = np.logical_not(beaten.any(axis=1)), int(chosen[0]) if len(chosen) else None
+        return cls(trials, front, row, cost, _name_of(search.estimator.scoring, search.estimator))
 
     def plot(self, ax: Any = None) -> Self:
-        """Draw.
+        """Draw; trials that score less than everything on the front are counted, and not drawn.
 
         Parameters
         ----------
@@ -104,7 +110,11 @@ class ParetoDisplay:
         if ax is None:
             _, ax = pyplot.subplots(figsize=(6, 4), layout="constrained")
         x, y = self.trials[self.cost] * _UNITS.get(self.cost, 1), self.trials["score"]
-        ax.scatter(x[~self.front], y[~self.front], s=18, color="0.7", label="beaten by another")
+        seen = ~self.front & (y >= y[self.front].min())
+        below = int((~self.front & ~seen).sum())
+        ax.scatter(
+            x[seen], y[seen], s=18, color="0.7", label="beaten by another" + (f" ({below} more below)" if below else "")
+        )
         order = np.argsort(x[self.front].to_numpy())
         ax.plot(
             x[self.front].to_numpy()[order], y[self.front].to_numpy()[order], "o-", ms=5, drawstyle="steps-post",
@@ -115,9 +125,10 @@ class ParetoDisplay:
                 x[self.chosen], y[self.chosen], s=110, facecolors="none", edgecolors="C3", lw=1.5, label="chosen"
             )
         if self.cost != "n_features":
-            ax.set_xscale("log")
+            ax.set_xscale("log", base=2)
+            ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel(_NAMES[self.cost])
-        ax.set_ylabel("score (greater is better)")
+        ax.set_ylabel(f"{self.score_name} (greater is better)")
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
@@ -134,6 +145,8 @@ class FrontierDisplay:
     chosen : int
         Row that was chosen.
     against : {"n_features", "cost"}
+    score_name : str
+        What the score is.
 
     Attributes
     ----------
@@ -141,10 +154,11 @@ class FrontierDisplay:
     figure_ : matplotlib.figure.Figure
     """
 
-    def __init__(self, frontier: pd.DataFrame, chosen: int, against: str) -> None:
+    def __init__(self, frontier: pd.DataFrame, chosen: int, against: str, score_name: str = "score") -> None:
         self.frontier = frontier
         self.chosen = chosen
         self.against = against
+        self.score_name = score_name
 
     @classmethod
     def from_selector(cls, selector: Any, against: str | None = None) -> Self:
@@ -169,7 +183,9 @@ class FrontierDisplay:
         if against not in (None, "n_features", "cost"):
             raise ValueError(f'against must be "n_features" or "cost", got {against!r}.')
         known = "n_features" if selector.costs is None else "cost"
-        return cls(selector.frontier_, selector.best_index_, against or known)
+        scoring = getattr(selector.estimator, "scoring", None) if selector.scoring is None else selector.scoring
+        name = _name_of(scoring, selector.estimator)
+        return cls(selector.frontier_, selector.best_index_, against or known, name)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw; the bars are standard errors of the difference to the best score.
@@ -189,14 +205,21 @@ class FrontierDisplay:
         ax.axhline(y.max(), color="0.8", lw=1, zorder=0)
         ax.errorbar(
             x, y, self.frontier["standard_error"], fmt="o-", ms=5, lw=1.2, capsize=2.5, ecolor="0.6", color="C0",
-            label="students",
+            label="students, and standard error of the difference to the best",
         )  # fmt: skip
         ax.scatter(
             x[self.chosen], y[self.chosen], s=110, facecolors="none", edgecolors="C3", lw=1.5, zorder=3, label="chosen"
         )
         ax.set_xlabel(_NAMES[self.against])
-        ax.set_ylabel("score (greater is better)")
+        ax.set_ylabel(f"{self.score_name} (greater is better)")
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, loc="lower right")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _name_of(scoring: Any, estimator: Any) -> str:
+    """The name of a score; None is what estimators judge by where they are told nothing."""
+    if scoring is None and estimator is not None:
+        return "neg_mean_squared_error" if is_regressor(estimator) else "neg_log_loss"
+    return scoring if isinstance(scoring, str) else "score"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
+from sklearn.metrics import get_scorer_names
 
 from tabkd.competition import Plan, Target
 from tabkd.files import InputError, replacing, write_table
@@ -62,12 +64,14 @@ def prepare_folder(folder: Path, *, overwrite: bool) -> None:
     Raises
     ------
     InputError
-        If it is a file, cannot be made, or holds something and ``overwrite`` is not set.
+        If it is a file, cannot be made or written, or holds something and ``overwrite`` is not set.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise InputError(f"--out {folder} cannot be made: {error.strerror}. Give another folder.") from error
+        raise InputError(f"--out {folder} cannot be written: {error.strerror}. Give another folder.") from error
     if not overwrite and any(folder.iterdir()):
         raise InputError(
             f"--out {folder} is not empty. Give another folder, or --overwrite to replace the results in it."
@@ -211,7 +215,13 @@ def describe(model: Any, target: Target, plan: Plan, scores: dict[str, Scores], 
     }
 
 
-def save(folder: Path, model: Any, tables: dict[str, pd.DataFrame], summary: dict[str, Any]) -> None:
+def save(
+    folder: Path,
+    model: Any,
+    tables: dict[str, pd.DataFrame],
+    summary: dict[str, Any],
+    options: str | None = None,
+) -> None:
     """Write the folder; its old summary goes first and the new one comes last, so that a folder that has one is whole.
 
     Parameters
@@ -221,17 +231,29 @@ def save(folder: Path, model: Any, tables: dict[str, pd.DataFrame], summary: dic
     tables : dict of str to DataFrame
         By the name of the file.
     summary : dict
+    options : str or None
+        Of the command, for ``--config``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
     """
-    (folder / SUMMARY).unlink(missing_ok=True)
-    with replacing(folder / MODEL) as temporary:
-        joblib.dump(model, temporary, compress=3)
-    for name, table in tables.items():
-        write_table(table, folder / name)
-    for name in FILES:
-        if name.endswith(".csv") and name not in tables:
+    texts = {} if options is None else {RUN: options}
+    texts[SUMMARY] = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    try:
+        (folder / SUMMARY).unlink(missing_ok=True)
+        with replacing(folder / MODEL) as temporary:
+            joblib.dump(model, temporary, compress=3)
+        for name, table in tables.items():
+            write_table(table, folder / name)
+        for name in set(FILES) - {MODEL, *tables, *texts}:
             (folder / name).unlink(missing_ok=True)  # of an earlier model
-    with replacing(folder / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        for name, text in texts.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out {folder} cannot be written: {error.strerror}. Give another folder.") from error
 
 
 def load_summary(folder: Path) -> dict[str, Any]:
@@ -284,7 +306,7 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
     """
     rows = [["", "teacher", "control", "student", "gain", "s.e.", "95% interval"]]
     for name, score in summary["scores"].items():
-        loss = name.startswith("neg_")
+        loss = name.startswith("neg_") and name in get_scorer_names()  # not one of the user's own
         shown = [-score[m] if loss else score[m] for m in ("teacher", "control", "student")]
         interval = f"{score['gain_low']:+.4f} to {score['gain_high']:+.4f}"
         numbers = [*(f"{value:.4f}" for value in shown), f"{score['gain']:+.4f}", f"{score['gain_se']:.4f}", interval]
@@ -296,6 +318,8 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         "",
         "Control: the same student without a teacher. All scores are of rows not trained on.",
     ]
+    if "budget" in summary:
+        lines.append("But its columns were chosen on these rows, so the scores are a little too good.")
     if summary["control_kept"]:
         lines.append("The control is kept: no soft targets beat it by more than one standard error.")
     else:

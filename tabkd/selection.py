@@ -12,7 +12,7 @@ import numpy as np
 from tabkd.crossfit import Folds
 from tabkd.scoring import Honest, Judge, Judged
 
-__all__ = ["Weigh", "best_weights", "blended", "chosen_again", "greedy_weights", "mean_of"]
+__all__ = ["Weigh", "best_weights", "blended", "chosen_again", "greedy_if_better", "greedy_weights", "mean_of"]
 
 #: Steps of the forward selection: weights are multiples of one over as many, or over fewer.
 N_STEPS = 25
@@ -96,3 +96,21 @@ def chosen_again(judge: Judge, members: Sequence[Honest], folds: Folds, weigh: W
         return mean, judge.cut(mean, rows)
 
     return judge.held_out(folds, (answers(split, rows) for split, rows in enumerate(judge.outside(folds))))
+
+
+def greedy_if_better(folds: Folds) -> Weigh:
+    """Weights of a forward selection, unless blends so found are no better than the best member on rows left out."""
+
+    def weigh(judge: Judge, predictions: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+        inside = [np.intersect1d(rows, outside) for outside in judge.outside(folds)]
+
+        def again(way: Weigh) -> Judged:
+            weights = [way(judge, predictions, left) for left in inside]
+            means = [blended(predictions, own) for own in weights]
+            cuts = [judge.cut(mean, left) for mean, left in zip(means, inside, strict=True)]
+            return judge.held_out(folds, zip(means, cuts, strict=True))
+
+        gain, _ = judge.compare(again(greedy_weights), again(best_weights), rows)
+        return (greedy_weights if gain > 0 else best_weights)(judge, predictions, rows)
+
+    return weigh

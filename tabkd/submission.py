@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.files import InputError
+from tabkd.files import UNNAMED, InputError
 
-__all__ = ["Answers", "answers_of", "blank_answers", "prediction_table", "probability_columns", "submission"]
+__all__ = ["Answers", "answers_of", "blank_answers", "joining", "prediction_table", "probability_columns", "submission"]
 
 
 @dataclass(frozen=True)
@@ -107,22 +107,73 @@ def prediction_table(ids: pd.Series | None, target: str, answers: Answers, *, pr
     return pd.DataFrame({**made, **probability_columns("probability", answers.proba[:, kept], answers.labels[kept])})
 
 
-def submission(sample: pd.DataFrame, ids: pd.Series | None, target: str, answers: Answers) -> pd.DataFrame:
-    """Predictions in the shape of a competition's sample submission.
-
-    Rows follow the sample's identifiers, or the order of the test table if it has none. Columns are filled by what
-    the sample holds in them: integers or text ask for labels, decimal numbers for probabilities of the positive label,
-    several columns named after the labels for the probability of each.
+def joining(sample: pd.DataFrame, test: pd.DataFrame, id: str | None) -> tuple[str, str] | None:
+    """Columns of the sample and of the test table that name the same rows.
 
     Parameters
     ----------
     sample : DataFrame
-        Its identifiers as text.
-    ids : Series or None
-        Identifiers of the test rows, as text.
+        As it is written, all text.
+    test : DataFrame
+    id : str or None
+        The column of identifiers, if it is known.
+
+    Returns
+    -------
+    tuple of str, or None
+        ``id`` if both have it; else the first two that hold the same values, none of them twice.
+    """
+    if id is not None and id in sample and id in test:
+        return id, id
+    if len(sample.columns) == 1 or len(sample) != len(test):
+        return None
+    for name in sample.columns:
+        wanted = _normal(sample[name])
+        if wanted.is_unique:
+            for other in test.columns:
+                ids = _normal(test[other])
+                if ids.is_unique and wanted.isin(ids).all():
+                    return name, other
+    return None
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    return values.astype(str)
+
+
+def _normal(values: pd.Series) -> pd.Series:
+    """Numbers where all are, so that 007 is 7."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    return _as_text(values) if numbers.isna().any() else numbers
+
+
+def submission(
+    sample: pd.DataFrame,
+    test: pd.DataFrame,
+    id: str | None,
+    target: str,
+    answers: Answers,
+    *,
+    of_labels: bool | None = None,
+) -> pd.DataFrame:
+    """Predictions in the shape of a competition's sample submission.
+
+    Rows follow the sample's identifiers, or the order of the test table if it has none. Where several columns are named
+    after the labels, each gets the probability of its own; else one column gets labels, or the probability of the
+    positive label of two.
+
+    Parameters
+    ----------
+    sample : DataFrame
+        As it is written, all text.
+    test : DataFrame
+    id : str or None
+        The column of identifiers, if it is known.
     target : str
     answers : Answers
         For the test rows.
+    of_labels : bool or None
+        Whether numbers in the sample ask for labels; None is what they are: integers do, decimal numbers do not.
 
     Returns
     -------
@@ -133,27 +184,29 @@ def submission(sample: pd.DataFrame, ids: pd.Series | None, target: str, answers
     InputError
         If rows or columns do not match.
     """
-    order = np.arange(len(answers.values))
-    columns = sample.columns.tolist()
-    if ids is not None and ids.name in columns:
-        columns = [name for name in columns if name != ids.name]
-        order = _match(sample[ids.name].astype(str), ids.astype(str))
-    elif len(sample) != len(order):
+    order, columns = np.arange(len(test)), sample.columns.tolist()
+    found = joining(sample, test, id)
+    if found is not None:
+        name, other = found
+        columns.remove(name)
+        same = _as_text if name == other == id else _normal
+        order = _match(same(sample[name]), same(test[other]), name)
+    elif len(sample) != len(test):
         raise InputError(
-            f"The sample submission has {len(sample)} rows, but the test table has {len(order)}, and no column of "
+            f"The sample submission has {len(sample)} rows, but the test table has {len(test)}, and no column of "
             "identifiers joins them. Name it with --id."
         )
     filled = sample.copy()
-    for name, values in _fill(sample, columns, target, answers):
+    for name, values in _fill(sample, columns, target, answers, of_labels):
         filled[name] = values[order]
-    return filled
+    return filled.rename(columns=lambda name: "" if name.startswith(UNNAMED) else name)
 
 
-def _match(wanted: pd.Series, ids: pd.Series) -> np.ndarray:
+def _match(wanted: pd.Series, ids: pd.Series, name: str) -> np.ndarray:
     for what, series in (("test table", ids), ("sample submission", wanted)):
         if not series.is_unique:
             twice = series[series.duplicated()].iloc[0]
-            raise InputError(f"The {what} names {twice!r} in column {ids.name} more than once. Remove one of the rows.")
+            raise InputError(f"The {what} names {twice!r} in column {name} more than once. Remove one of the rows.")
     for one, other, here, there in (
         (wanted, ids, "sample submission", "test table"),
         (ids, wanted, "test table", "sample submission"),
@@ -161,13 +214,15 @@ def _match(wanted: pd.Series, ids: pd.Series) -> np.ndarray:
         strange = one[~one.isin(other)]
         if len(strange):
             raise InputError(
-                f"{len(strange)} of {len(one)} values of {ids.name} in the {here} are not in the {there}, such as "
+                f"{len(strange)} of {len(one)} values of {name} in the {here} are not in the {there}, such as "
                 f"{strange.iloc[0]!r}. Give the sample that belongs to this test table."
             )
     return pd.Index(ids).get_indexer(pd.Index(wanted))
 
 
-def _fill(sample: pd.DataFrame, columns: list[str], target: str, answers: Answers) -> list[tuple[str, np.ndarray]]:
+def _fill(
+    sample: pd.DataFrame, columns: list[str], target: str, answers: Answers, of_labels: bool | None
+) -> list[tuple[str, np.ndarray]]:
     """Names of the columns to fill, and their values in the order of the test rows."""
     if len(columns) > 1 and answers.labels is not None and answers.proba is not None:
         by_label = _columns_by_label(columns, answers.labels)
@@ -179,7 +234,7 @@ def _fill(sample: pd.DataFrame, columns: list[str], target: str, answers: Answer
             "Name its column of identifiers with --id."
         )
     name = columns[0] if len(columns) == 1 else target
-    return [(name, _like(sample[name], answers, target))]
+    return [(name, _like(sample[name], answers, target, of_labels))]
 
 
 def _columns_by_label(columns: list[str], labels: np.ndarray) -> list[str] | None:
@@ -193,23 +248,26 @@ def _columns_by_label(columns: list[str], labels: np.ndarray) -> list[str] | Non
     return None
 
 
-def _like(example: pd.Series, answers: Answers, target: str) -> np.ndarray:
-    """Labels, probabilities or numbers: what the sample's own values are; labels if it has none.
+def _like(example: pd.Series, answers: Answers, target: str, of_labels: bool | None) -> np.ndarray:
+    """Labels, probabilities or numbers: what was asked for, or else what the sample's own values are.
 
-    Where it holds integers and the labels are text, 1 stands for the positive one of two.
+    Where it holds numbers and the labels are text, 1 stands for the positive one of two.
     """
     labels, proba = answers.labels, answers.proba
     if labels is None or proba is None:
         return answers.values
-    values = example.dropna()
+    values = example[example != ""]
+    numbers = pd.to_numeric(values, errors="coerce")
+    numeric = not numbers.isna().any()
+    if len(labels) == 2 and numeric:
+        wanted = numbers.dtype.kind != "f" or len(values) == 0 if of_labels is None else of_labels
+        if not wanted:
+            return proba[:, 1]
+        if len(values) and labels.dtype.kind not in "iuf":
+            return (answers.values == labels[1]).astype(np.int64)
     if len(values) == 0:
         return answers.values
-    numbers = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
-    if len(labels) == 2 and pd.api.types.is_float_dtype(values.dtype):
-        return proba[:, 1]
-    if len(labels) == 2 and numbers and labels.dtype.kind not in "iuf":
-        return (answers.values == labels[1]).astype(np.int64)
-    fits = labels.dtype.kind in "iuf" if numbers else set(values.astype(str)) & {str(label) for label in labels}
+    fits = labels.dtype.kind in "iuf" if numeric else set(values) & {str(label) for label in labels}
     if not fits:
         raise InputError(
             f"The sample submission holds {values.iloc[0]!r} in {example.name}, but {target} has the labels "

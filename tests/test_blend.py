@@ -21,7 +21,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from tabkd import BlendedEstimator, DistilledEstimator, selection
 from tabkd.crossfit import make_folds
 from tabkd.scoring import Honest, Judge
-from tabkd.selection import best_weights, chosen_again, greedy_weights
+from tabkd.selection import best_weights, chosen_again, greedy_if_better, greedy_weights
 from tabkd.targets import Targets, one_hot
 
 pytestmark = [
@@ -144,6 +144,19 @@ def test_score_is_that_of_the_best_member_where_it_was_kept(numbers, two):
     assert blend(members).fit(numbers, two).score_ == pytest.approx(
         member(LINEAR, random_state=0).fit(numbers, two).student_score_
     )
+
+
+def test_whether_to_blend_is_decided_without_the_rows_left_out():
+    draw = np.random.default_rng(0)
+    labels, predictions = draw.integers(2, size=80), draw.dirichlet([1, 1], size=(3, 1, 80))
+    folds = make_folds(4, np.zeros((80, 1)), labels, groups=None, classifier=True, seed=0)
+    decided = []
+    for seed in (0, 1):
+        train, test = folds.splits[0]
+        labels[test] = np.random.default_rng(seed).permutation(labels[test])
+        judge = Judge(Targets(one_hot(labels, 2), None, np.arange(2), None, 1.0), seed=0)
+        decided.append(greedy_if_better(folds)(judge, predictions, train))
+    np.testing.assert_array_equal(*decided)
 
 
 def test_weights_given_are_divided_by_their_sum(numbers, two):

@@ -105,6 +105,14 @@ def test_rows_that_occur_again_hide_no_drift_and_make_none(cancer: pd.DataFrame)
     assert auc.mean == pytest.approx(0.5, abs=0.01)
 
 
+def test_drift_of_one_column_of_categories_is_seen() -> None:
+    draw = np.random.default_rng(0)
+    shares = [0.7, 0.2, 0.1], [0.1, 0.2, 0.7]
+    train, test = (pd.DataFrame({"region": draw.choice(list("ABH"), 300, p=share)}) for share in shares)
+    found = check_tables(train, test)
+    assert found.drift is not None and found.drift.seen
+
+
 def test_members_of_a_group_are_not_taken_for_drift() -> None:
     rng = np.random.default_rng(0)
     body = rng.normal(size=(60, 4)).repeat(10, axis=0)
@@ -329,7 +337,7 @@ def test_the_result_is_plain_json(people: pd.DataFrame) -> None:
         ({"id": "ID"}, "id ID is not among"),
         ({"weight": "w"}, "weight w is not among"),
         ({"groups": "city"}, "groups city has 3 groups, but 5 folds need as many"),
-        ({"target": "height", "task": "classification"}, "too few rows"),
+        ({"target": "height", "task": "classification"}, "classes are whole numbers or texts"),
     ],
 )
 def test_bad_options_are_refused(people: pd.DataFrame, options: dict[str, Any], said: str) -> None:

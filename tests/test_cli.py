@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,33 @@ def test_text_that_holds_digits_in_the_test_table_alone_stays_text(folder: Folde
     assert (folder.read("submission.csv")["label"].to_numpy() == folder.truth).mean() > 0.95
 
 
+def test_identifiers_called_like_missing_values_come_back(folder: Folder) -> None:
+    folder.write("test.csv", folder.test.assign(ID=["NA", "None", *folder.test["ID"][2:]]))
+    folder.fit()
+    written = pd.read_csv(folder.path / "out" / "submission.csv", keep_default_na=False)
+    assert written["ID"].tolist()[:2] == ["NA", "None"]
+
+
+def test_a_written_index_is_no_feature(folder: Folder) -> None:
+    for name, table in (("train.csv", folder.train), ("test.csv", folder.test)):
+        table.drop(columns="ID").sample(frac=1, random_state=0).to_csv(folder.path / name)
+    folder.fit()
+    assert folder.read("summary.json")["student_columns"] == DEPLOYABLE
+
+
+def test_the_options_of_another_run_go_with_it(folder: Folder) -> None:
+    folder.fit()
+    assert (folder.path / "out" / "run.toml").exists()
+    assert call("demo", "--out", folder.path / "out", "--overwrite").exit_code == 0
+    assert not (folder.path / "out" / "run.toml").exists()
+
+
+def test_one_name_in_a_file_of_options_is_a_list_of_one(folder: Folder) -> None:
+    (folder.path / "run.toml").write_text('drop = "mean area"\n', encoding="utf-8")
+    folder.fit("--config", folder.path / "run.toml")
+    assert folder.read("summary.json")["student_columns"] == DEPLOYABLE[:2]
+
+
 # ---------------------------------------------------------------- predict
 
 
@@ -380,6 +408,7 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
         (lambda t: t.assign(label="no"), "one class only"),
         (lambda t: t.assign(label=t["label"].mask(t.index.isin([4, 9]))), "in 2 of 300 rows, first in row 5"),
         (lambda t: t.assign(label=t["label"].mask(t.index == 7, "rare")), "'rare' of label has too few rows (1)"),
+        (lambda t: t.assign(label=t["label"].replace("no", "None")), "None, null and nan are missing"),
     ],
 )
 def test_bad_targets_are_refused(folder: Folder, change: Change, said: str) -> None:
@@ -438,6 +467,19 @@ def test_bad_options_are_refused(fitted: Folder, tmp_path: Path, options: list[s
 def test_a_sample_of_another_competition_is_refused(folder: Folder, sample: Change, said: str) -> None:
     path = folder.write("sample.csv", sample(folder.test))
     assert said in refused(*folder.args("--test", folder.path / "test.csv", "--sample-submission", path))
+
+
+def test_dates_are_no_classes(folder: Folder) -> None:
+    days = pd.to_datetime(folder.train["label"].map({"yes": "2024-01-01", "no": "2024-01-02"})).dt.date
+    folder.train.assign(label=days).to_parquet(folder.path / "train.parquet")
+    assert "holds datetime.date(2024" in refused(*folder.args(train="train.parquet"))
+
+
+def test_decimals_are_numbers(folder: Folder) -> None:
+    values = [Decimal(f"{i}.5") for i in range(len(folder.train))]
+    folder.train.assign(label=values).to_parquet(folder.path / "train.parquet")
+    folder.fit("--student-features", "mean area", train="train.parquet")
+    assert folder.read("summary.json")["task"] == "regression"
 
 
 def test_a_metric_for_two_classes_is_refused_for_three(folder: Folder) -> None:

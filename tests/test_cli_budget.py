@@ -77,6 +77,17 @@ def test_costs_of_an_unknown_column_are_refused(tables, tmp_path):
     assert "Did you mean 'mean radius'" in " ".join(result.output.split())
 
 
+def test_cost_that_is_no_number_is_refused(tables, tmp_path):
+    pd.DataFrame({"column": ["mean radius"], "cost": ["cheap"]}).to_csv(tmp_path / "costs.csv", index=False)
+    result = run(*options(tables, tmp_path / "out", "--max-cost", 3, "--costs", tmp_path / "costs.csv"))
+    assert result.exit_code == 2
+    assert "mean radius costs 'cheap', which is no number >= 0" in " ".join(result.output.split())
+
+
+def test_scores_are_said_to_be_of_the_rows_that_chose_the_columns(chosen):
+    assert "columns were chosen on these rows" in chosen[1]
+
+
 def test_budget_that_buys_nothing_is_refused(tables, tmp_path):
     result = run(*options(tables, tmp_path / "out", "--max-cost", 0.5))
     assert result.exit_code == 2

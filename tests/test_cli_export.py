@@ -141,6 +141,20 @@ def test_export_replaces_no_script_unasked(folder: Path, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["predict.py"]
 
 
+def test_export_replaces_nothing_beside_another_file_unasked(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "call.c").write_text("mine", encoding="utf-8")
+    both = ["--c", tmp_path / "call.c", "--kotlin", tmp_path / "Call.kt"]
+    assert "call.c exists" in refused("export", folder / "fit", "--out", tmp_path / "s.onnx", *both)
+    (tmp_path / "README.md").write_text("mine", encoding="utf-8")
+    both = ["--with-runtime", tmp_path, "--web", tmp_path]
+    assert "README.md exists" in refused("export", folder / "fit", *both)
+
+
+def test_a_file_is_no_folder_for_a_phone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "is a file. Give a folder" in refused("export", folder / "fit", "--mobile", tmp_path / "file")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -111,3 +111,10 @@ def test_random_splits_may_test_a_row_more_than_once() -> None:
         cv=ShuffleSplit(4, test_size=0.5, random_state=0),
     )
     assert report.scores["fold"].nunique() == 4 and report.test_share == pytest.approx(1, abs=0.01)
+
+
+def test_scorer_without_weights_is_refused_before_anything_is_fitted() -> None:
+    X, y = load_breast_cancer(return_X_y=True)
+    model = DistilledEstimator(LGBMClassifier(max_depth="never fitted"), SMALL)
+    with pytest.raises(ValueError, match="scoring='neg_max_error' takes no sample_weight"):
+        evaluate_distillation(model, X, y, scoring="neg_max_error", sample_weight=np.ones(len(y)))

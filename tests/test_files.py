@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -114,3 +115,37 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 def test_near_finds_names_whatever_their_case() -> None:
     assert near("y_lable", ["ID", "Y_LABEL"]) == " Did you mean 'Y_LABEL'?"
+
+
+def test_the_one_table_of_an_archive_is_read_whatever_a_mac_puts_beside_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("data/", "")
+        archive.writestr("data/t.csv", KOREAN.to_csv(index=False))
+        archive.writestr("__MACOSX/data/._t.csv", "junk")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.zip"), KOREAN)
+
+
+def test_an_archive_of_two_tables_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("a.csv", "x\n1\n")
+        archive.writestr("b.csv", "x\n1\n")
+    with pytest.raises(InputError, match=r"holds 2 files: \['a.csv', 'b.csv'\]"):
+        read_table(tmp_path / "t.zip")
+
+
+def test_a_written_archive_holds_a_table_of_its_name(tmp_path: Path) -> None:
+    write_table(KOREAN, tmp_path / "p.csv.zip")
+    assert zipfile.ZipFile(tmp_path / "p.csv.zip").namelist() == ["p.csv"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("p.xlsx", "tables are written as"), (".", "is a folder")])
+def test_a_table_is_written_as_its_suffix_says_or_not_at_all(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        write_table(KOREAN, tmp_path / name)
+
+
+@pytest.mark.parametrize(("separator", "what"), [(";", "semicolons"), ("\t", "tabs")])
+def test_another_separator_is_named(tmp_path: Path, separator: str, what: str) -> None:
+    KOREAN.to_csv(tmp_path / "t.csv", sep=separator, index=False)
+    with pytest.raises(InputError, match=f"separated by {what}"):
+        read_table(tmp_path / "t.csv")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 from optuna.distributions import IntDistribution
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 
 from tabkd import DistillationSearchCV, DistilledEstimator, FeatureBudgetSelector
@@ -34,12 +36,22 @@ def test_trials_of_the_front_are_beaten_by_none_in_both(search):
         assert display.front[row] == (not better.any())
 
 
-def test_plot_shows_every_trial_and_marks_the_chosen_one(search):
-    display = ParetoDisplay.from_search(search).plot()
-    drawn = [len(points.get_offsets()) for points in display.ax_.collections]
-    assert sum(drawn[:-1]) + display.front.sum() == 6
-    marked = display.ax_.collections[-1].get_offsets()[0]
+def test_plot_marks_the_trial_that_was_chosen(search):
+    marked = ParetoDisplay.from_search(search).plot().ax_.collections[-1].get_offsets()[0]
     np.testing.assert_allclose(marked[1], search.cv_results_["mean_test_score"][search.best_index_])
+
+
+def test_trials_below_the_whole_front_are_counted_instead_of_drawn():
+    trials = pd.DataFrame({"score": [-0.3, -0.2, -0.25, -0.9, -0.8], "size": [1024, 4096, 8192, 2048, 9000]})
+    display = ParetoDisplay(trials, np.array([True, True, False, False, False]), None, "size").plot()
+    np.testing.assert_array_equal(display.ax_.collections[0].get_offsets(), [[8, -0.25]])
+    assert "beaten by another (2 more below)" in [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+
+def test_score_is_named_on_the_axis(search, selector):
+    assert ParetoDisplay.from_search(search).plot().ax_.get_ylabel() == "neg_log_loss (greater is better)"
+    selector = clone(selector).set_params(scoring="roc_auc").fit(*load_breast_cancer(return_X_y=True))
+    assert FrontierDisplay.from_selector(selector).plot().ax_.get_ylabel() == "roc_auc (greater is better)"
 
 
 def test_plot_is_drawn_where_it_is_told(search):

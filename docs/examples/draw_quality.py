@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "quality.json"
 STUDENTS = {
     "tree": "one tree of depth 6",
-    "mlp": "perceptron of 32",
+    "mlp": "perceptron of 32,\n20 epochs",
     "lgbm_100x15": "100 boosted trees\nof 15 leaves",
     "linear": "logistic regression",
     "lgbm_20x8": "20 boosted trees\nof 8 leaves",
@@ -25,25 +25,38 @@ OPTIONS = {
 }
 
 
+SETTINGS = {
+    "compression": "the student reads all columns",
+    "privileged": "the student reads the deployable ones",
+}
+
+
 def main(path: str = "quality.png") -> None:
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))["gaps"]
-    found = {(row["student"], row["option"]): row for row in rows if row["setting"] == "compression"}
-    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-    for x, name in ((0, "the same student\nwithout a teacher"), (100, "teacher")):
-        axes.axvline(x, color="#1f2933", linewidth=1)
-        axes.annotate(name, (x, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
-    for option, (label, marker, colour) in OPTIONS.items():
-        seen = [(100 * found[student, option]["gap_auc"], y) for y, student in enumerate(STUDENTS)
-                if (student, option) in found]  # fmt: skip
-        axes.scatter(*zip(*seen, strict=True), marker=marker, color=colour, s=52, label=label, zorder=3)
-    axes.set_yticks(range(len(STUDENTS)), list(STUDENTS.values()))
-    axes.invert_yaxis()
-    axes.set_xlabel("share of the way from control to teacher, ROC AUC, %")
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(left=False)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 0.9), fontsize=9)
-    figure.savefig(path, dpi=150)
+    found = {(row["setting"], row["student"], row["option"]): 100 * row["gap_auc"] for row in rows}
+    figure, panels = plt.subplots(1, 2, figsize=(9.5, 4.2), sharex=True, sharey=True, layout="constrained")
+    for axes, (setting, title) in zip(panels, SETTINGS.items(), strict=True):
+        axes.set_title(title, fontsize=10, pad=34)
+        for x, name in ((0, "the same student\nwithout a teacher"), (100, "teacher")):
+            axes.axvline(x, color="#1f2933", linewidth=1)
+            axes.annotate(name, (x, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8)
+        for shift, (option, (label, marker, colour)) in zip((-0.2, 0, 0.2), OPTIONS.items(), strict=True):
+            seen = [
+                (found[setting, student, option], y + shift)
+                for y, student in enumerate(STUDENTS)
+                if (setting, student, option) in found
+            ]
+            axes.scatter(*zip(*seen, strict=True), marker=marker, color=colour, s=42, label=label, zorder=3)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+    panels[0].set_yticks(range(len(STUDENTS)), list(STUDENTS.values()))
+    panels[0].invert_yaxis()
+    figure.supxlabel("share of the way from control to teacher, ROC AUC, %", fontsize=10)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=3, fontsize=9
+    )
+    figure.savefig(path, dpi=130)
 
 
 if __name__ == "__main__":
