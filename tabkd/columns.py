@@ -28,7 +28,7 @@ from __future__ import annotations
 import datetime
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ __all__ = ["Column", "ColumnEncoder"]
 UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
 ENCODINGS = ("ordinal", "onehot", "catboost", "category", "table", "texts", "raw")
 _EXACT_INTEGERS = 2**24
+#: Rows that are looked at for what is typical of a column, and the quantiles that are kept.
+_N_TYPICAL, _QUANTILES = 1000, (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Prose has so many different texts at least, of so many words on average.
 _MANY_TEXTS, _WORDS = 50, 3
 
@@ -60,12 +62,15 @@ class Column:
         its known texts here.
     none : bool
         Whether None was among its values: what reads the table by itself may tell it from NaN.
+    typical : tuple of float
+        Smallest, largest and quartiles of some of its numbers, to draw others like them.
     """
 
     name: str | int
     kind: str
     categories: tuple[Any, ...] = ()
     none: bool = False
+    typical: tuple[float, ...] = field(default=(), compare=False)
 
     @classmethod
     def read(cls, name: str | int, values: pd.Series) -> Column:
@@ -121,6 +126,15 @@ class Column:
                 return cls(name, "other")
         held = values.dtype == object and any(value is None for value in values)
         return replace(column, none=held)
+
+    def with_typical(self, X: Table, position: int) -> Column:
+        """The column with what is typical of its numbers, where it holds any."""
+        if self.kind not in ("number", "integer"):
+            return self
+        values = X.iloc[:, position] if isinstance(X, pd.DataFrame) else X[:, position]
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        finite = numbers[np.isfinite(numbers)]
+        return replace(self, typical=tuple(np.quantile(finite, _QUANTILES).tolist())) if len(finite) else self
 
     def with_texts(self, values: pd.Series) -> Column:
         """The column with its known texts as categories, also where they are texts of numbers."""
@@ -263,6 +277,9 @@ class ColumnEncoder:
             else column
             for column, p in zip(columns, positions, strict=True)
         )
+        if encoding not in ("raw", "texts"):
+            few = X[:: max(1, len(X) // _N_TYPICAL)]
+            columns = tuple(c.with_typical(few, p) for c, p in zip(columns, positions, strict=True))
         return cls(columns, tuple(positions), X.shape[1], has_names(X), encoding, texts)
 
     @property
@@ -335,7 +352,7 @@ class ColumnEncoder:
         if self.encoding == "texts":
             return X.iloc[:, 0].to_numpy(dtype=object)
         if self.encoding == "table":
-            return _floats_to_float32(X, [column.name for column in self.columns if column.kind == "integer"])
+            return _to_float32(X, [column.name for column in self.columns if column.kind == "integer"])
         if not isinstance(X, pd.DataFrame):
             if not self.named and not any(column.kind == "category" for column in self.columns):
                 with np.errstate(over="ignore"):
@@ -388,10 +405,32 @@ class ColumnEncoder:
         return pd.DataFrame(made, index=X.index)
 
 
-def _floats_to_float32(X: Table, whole: Sequence[str | int]) -> Table:
+def _to_float32(X: Table, whole: Sequence[str | int]) -> Table:
+    """Numbers as float32 holds them; whole ones stay whole numbers."""
     with np.errstate(over="ignore"):
         if not isinstance(X, pd.DataFrame):
-            return X.astype(np.float32) if X.dtype.kind == "f" else X
+            return _array_to_float32(X)
         floats = [name for name in X.columns if pd.api.types.is_float_dtype(X[name].dtype)]
         # Whole numbers are floats where one is missing: one gap in a table must not change what scalers compute in.
-        return X.astype({name: np.float64 if name in whole else np.float32 for name in floats})
+        X = X.astype({name: np.float64 if name in whole else np.float32 for name in floats})
+        for name in whole:
+            if X[name].abs().max() > _EXACT_INTEGERS:
+                X[name] = _rounded(X[name])
+        return X
+
+
+def _array_to_float32(X: np.ndarray) -> np.ndarray:
+    if X.dtype.kind == "f":
+        return X.astype(np.float32)
+    return _rounded(X) if X.dtype.kind in "iu" and X.size and np.abs(X).max() > _EXACT_INTEGERS else X
+
+
+def _rounded(whole: Any) -> Any:
+    """Whole numbers as float32 rounds them, of the type that they have."""
+    dtype = getattr(whole.dtype, "numpy_dtype", whole.dtype)
+    near = whole.astype(np.float32).astype(np.float64)
+    if dtype.kind not in "iu":
+        return near
+    # float32 may round up beyond what the type holds.
+    top = np.nextafter(np.float32(np.iinfo(dtype).max), np.float32(0))
+    return near.clip(None, float(top)).astype(whole.dtype)

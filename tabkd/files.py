@@ -26,6 +26,7 @@ __all__ = [
     "read_header",
     "read_table",
     "replacing",
+    "target",
     "write_table",
 ]
 
@@ -266,6 +267,30 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def target(path: str | Path) -> Path:
+    """Where a file is to be written, refused before the work if it cannot be.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, or lies in one that does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Name a file in it.")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: the folder {path.parent} does not exist. Make it first.")
+    return path
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

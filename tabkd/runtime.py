@@ -467,7 +467,7 @@ class _Column:
             return str(float(np.float32(self._number(value, 0))))
         if isinstance(value, str):
             return _ZERO_DECIMALS.sub("", value)
-        if self.kind == "integer" and isinstance(value, float | np.floating) and value == int(value):
+        if self.kind == "integer" and isinstance(value, float | np.floating) and float(value).is_integer():
             return str(int(value))
         return str(value)
 
@@ -498,7 +498,7 @@ class _Column:
     def _number(self, value: Any, row: int) -> float:
         try:
             return np.nan if _is_missing(value) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(
                 f"Column {self.name!r} must hold numbers, but row {row} (from 0) holds {value!r}. "
                 "Make a number of it, or None if it is missing."

@@ -32,6 +32,7 @@ PROGRAM = r"""// Predicts with @model@, through onnxruntime @release@ or newer.
 #include <onnxruntime_c_api.h>
 
 #include <inttypes.h>
+#include <locale.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -263,17 +264,27 @@ static struct decimal decimal(float number)
         strcpy(made.text, digits);
     else
         snprintf(made.text, sizeof made.text, "%.*f", precision > power ? precision - power : 1, (double)number);
+    char *point = strchr(made.text, localeconv()->decimal_point[0]);
+    if (point != NULL)
+        *point = '.';
     return made;
 }
 
 """,
     "number": """\
+// Numbers are written with a point, whatever the locale of the program.
 static float number(const char *cell, const char *column)
 {
+    char copy[400];
     if (*cell == '\\0')
         return NAN;
-    char *end;
-    float value = (float)strtod(cell, &end);
+    if (strlen(cell) >= sizeof copy)
+        fail("This column must hold numbers, but does not: ", column);
+    strcpy(copy, cell);
+    char *point = strchr(copy, '.'), *end;
+    if (point != NULL)
+        *point = localeconv()->decimal_point[0];
+    float value = (float)strtod(copy, &end);
     if (*end != '\\0')
         fail("This column must hold numbers, but does not: ", column);
     return value;

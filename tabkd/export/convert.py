@@ -58,13 +58,10 @@ def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str,
     outputs = _inlined(graph, model, [value for _, value, _, _ in inputs])
     answer = outputs[1] if classifier else outputs[0]
     if is_regressor(estimator) and not hasattr(estimator, "transform"):
-        return graph.add("Reshape", answer, graph.constant([-1, _n_outputs(model)]))
+        width = sum(width for *_, width in inputs)
+        n_outputs = np.asarray(estimator.predict(np.zeros((1, width), dtype=np.float32))).size
+        return graph.add("Reshape", answer, graph.constant([-1, n_outputs]))
     return answer
-
-
-def _n_outputs(model: Any) -> int:
-    dims = model.graph.output[0].type.tensor_type.shape.dim
-    return dims[1].dim_value if len(dims) > 1 and dims[1].dim_value else 1
 
 
 def _inlined(graph: Graph, model: Any, inputs: Sequence[str]) -> list[str]:

@@ -59,16 +59,20 @@ def known_values(column: Mapping[str, Any]) -> list[Any]:
 
 
 def identifiers(names: Sequence[str], style: Callable[[str], str], reserved: Collection[str]) -> list[str]:
-    """An identifier like each name, no two alike even where capital letters count for small ones."""
-    taken, made = set(reserved), []
+    """An identifier like each name, no two alike even where capital letters count for small ones, or "isX" for "x"."""
+
+    def key(name: str) -> str:
+        return name.casefold().removeprefix("is").lstrip("_")  # Kotlin gives both one setter
+
+    taken, made = {key(name) for name in reserved}, []
     for position, name in enumerate(names, 1):
         base = style(name) or str(position)
         base = f"column{base}" if base[0].isnumeric() else base
         free, count = base, 1
-        while free.casefold() in taken:
+        while key(free) in taken:
             count += 1
             free = f"{base}_{count}"
-        taken.add(free.casefold())
+        taken.add(key(free))
         made.append(free)
     return made
 

@@ -113,7 +113,7 @@ def _read(block: dict[str, str], output: int, n_outputs: int, factor: float) -> 
     for node in np.flatnonzero(categorical).tolist():
         start, stop = boundaries[int(threshold[node])], boundaries[int(threshold[node]) + 1]
         bits = (words[start:stop, None] >> np.arange(32)) & 1
-        sets[node] = whole_numbers(np.flatnonzero(bits.ravel()))
+        sets[node] = whole_numbers(np.flatnonzero(bits.ravel()), towards_zero=True)
     return with_sets(tree, sets)
 
 

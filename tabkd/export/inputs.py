@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,16 +31,27 @@ def describe(encoder: ColumnEncoder) -> list[dict[str, Any]]:
     """
     described = []
     for column in encoder.columns:
-        if column.kind == "other":
+        texts, numbers = (all(map(kind, column.categories)) for kind in (_is_text, _is_number))
+        if column.kind == "other" or not (texts or numbers):
             raise ValueError(
-                f"Column {column.name!r} holds neither numbers nor text, which no ONNX input takes. Leave it out of "
-                "student_features, or make numbers of it before."
+                f"Column {column.name!r} holds neither numbers nor text alone, which no ONNX input takes. Leave it out "
+                "of student_features, or make numbers or texts of it before."
             )
+        if not texts and len(np.unique(np.asarray(column.categories, np.float32))) < len(column.categories):
+            raise ValueError(f"Categories of column {column.name!r} are equal in float32. Make them text.")
         entry: dict[str, Any] = {"name": input_name(column), "kind": column.kind, "type": _tensor_type(encoder, column)}
         if column.categories:
             entry["categories"] = list(column.categories)
         described.append(entry)
     return described
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and bool(np.isfinite(float(value)))
 
 
 def input_name(column: Column) -> str:
@@ -188,8 +200,6 @@ class Inputs:
         if self.described[index]["type"] == "string":
             return self._labelled(value, ["", *column.categories], [MISSING, *codes], UNKNOWN)
         known = np.asarray(column.categories, dtype=np.float32)  # as values come in, also where more digits are kept
-        if len(np.unique(known)) < len(known):
-            raise ValueError(f"Categories of column {column.name!r} are equal in float32. Make them text.")
         equal = graph.add("Cast", graph.add("Equal", value, graph.constant(known[None])), to=graph.float_type)
         missing = graph.add("Cast", graph.add("IsNaN", value), to=graph.float_type)
         return graph.add("Add", graph.add("MatMul", equal, graph.constant(codes[:, None])), missing)

@@ -271,8 +271,8 @@ def _add_converted(table: Table, estimator: Any) -> str:
 
 def _is_linear(estimator: Any, *, regressor: bool) -> bool:
     plain = type(estimator).__module__.startswith("sklearn.linear_model") and hasattr(estimator, "coef_")
-    # Regressors of counts answer with the exponential of what is linear.
-    return plain and (not regressor or (not hasattr(estimator, "power") and "Poisson" not in type(estimator).__name__))
+    # Generalised linear regressors answer with the exponential of what is linear.
+    return plain and not (regressor and hasattr(estimator, "_get_loss"))
 
 
 def _add_linear(graph: Graph, estimator: Any, features: str) -> str:

@@ -16,10 +16,12 @@ from tabkd.export.inputs import input_name
 from tabkd.models import FittedModel
 from tabkd.runtime import OnnxPredictor
 
-__all__ = ["EXTREMES", "TOLERANCE", "ParityError", "Proof", "adversarial_rows", "prove"]
+__all__ = ["EXTREMES", "TOLERANCE", "ParityError", "Proof", "adversarial_rows", "prove", "scale_of"]
 
-#: Largest difference of a probability (of a value, relative to their size and spread) that is written.
+#: Largest difference of a probability (of a value, relative to their spread) that is written.
 TOLERANCE = 1e-5
+#: Steps of float32 by which a value may differ, however little it spreads.
+_STEPS = 4
 #: Rows replayed one by one, because some runtimes take other paths for one row than for many.
 N_SINGLE = 16
 #: Share of the cells that hold something extreme, in the rows that hold any.
@@ -131,14 +133,23 @@ def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generat
     if texts is not None:
         return np.array([float(text) for text in texts] + [98765.0, np.nan])
     if thresholds is None or not len(thresholds):
+        if column.typical:
+            drawn = np.interp(rng.random(_N_PLAIN), np.linspace(0, 1, len(column.typical)), column.typical)
+            return (
+                np.round(drawn).astype(np.int64) if column.kind == "integer" else drawn.astype(np.float32).astype(float)
+            )
         if column.kind == "integer":
             return np.arange(-8, 64)
-        return rng.normal(scale=2, size=_N_PLAIN).astype(np.float32).astype(float)
+        return _held_by_float32(rng.normal(scale=2, size=_N_PLAIN))
     near = thresholds.astype(np.float32)
     with np.errstate(over="ignore"):
         sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
     pool = np.unique(np.concatenate([near, *sides])).astype(float)
     return pool[np.isfinite(pool)]
+
+
+def _held_by_float32(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32).astype(float)
 
 
 def _as_typed(column: Column, pool: np.ndarray) -> np.ndarray:
@@ -179,7 +190,7 @@ def prove(
         found, found_labels = _answers(predictor, asked, classify)
         singles = [asked.iloc[i : i + 1] for i in range(min(len(table), N_SINGLE))]
         alone = [_answers(predictor, row, classify)[0] for row in singles]
-        scale = 1.0 if classify else np.abs(expected) + np.ptp(expected, axis=0) + np.finfo(np.float32).tiny
+        scale = 1.0 if classify else scale_of(expected)
         for answers in (found, np.concatenate([*alone, found[len(alone) :]])):
             difference = np.abs(answers - expected) / scale
             difference = np.where(np.isnan(difference), np.inf, difference)
@@ -193,6 +204,21 @@ def prove(
             _refuse(table, int(differ[0]), "label", labels[differ[0]], found_labels[differ[0]])
         n_rows += len(table)
     return Proof(n_rows, n_thresholds, worst, 0, TOLERANCE)
+
+
+def scale_of(expected: np.ndarray) -> np.ndarray:
+    """What differences of values are held against: how far they spread, and a few steps of float32 where they are.
+
+    Parameters
+    ----------
+    expected : ndarray of shape (n_samples, n_outputs)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+    """
+    number = np.finfo(np.float32)
+    return np.ptp(expected, axis=0) + _STEPS * number.eps / TOLERANCE * np.abs(expected) + number.tiny
 
 
 def _answers(model: Any, table: pd.DataFrame, classify: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,7 +20,10 @@ from tabkd.learners import Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.students import HardLabels
 
-__all__ = ["fitted_model_of"]
+__all__ = ["fitted_model_of", "is_plain"]
+
+#: Probabilities that differ by more are different (values: by more than that part of their spread).
+_APART = 1e-5
 
 
 def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
@@ -45,6 +50,11 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     if hasattr(model, "student_"):
         return model.student_
     model = getattr(model, "best_estimator_", model)
+    if is_classifier(model) and not hasattr(model, "predict_proba"):
+        raise ValueError(
+            f"{type(model).__name__} gives no probabilities, which the file of a classifier answers with. Use one that "
+            "has predict_proba, or CalibratedClassifierCV around it."
+        )
     if family(last_step(model)) == "lightgbm" and last_step(model).booster_.pandas_categorical:
         raise ValueError(
             "LightGBM was fitted on pandas categories, whose codes no file keeps. Fit it as the student of "
@@ -53,7 +63,7 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     texts = _text_positions(last_step(model))
     if texts and X is None:
         raise ValueError(f"{type(model).__name__} reads text columns: give some rows, to_onnx(model, path, X=X).")
-    X = _table_like_fit(model) if X is None else X
+    given, X = X, _table_like_fit(model) if X is None else X
     pipeline, by_itself = isinstance(model, Pipeline), encoding_for(model) == "table"
     encoding = "table" if by_itself else "catboost" if texts else "ordinal"
     encoder = ColumnEncoder.fit(X, range(X.shape[1]), encoding, () if by_itself else texts)
@@ -66,8 +76,48 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     steps, last = ([model[:-1]], model[-1]) if pipeline and len(model) > 1 else ([], last_step(model))
     adapter = HardLabels(last, classes)
     member = Member(adapter, steps=steps)
-    adapter.link_checked(member.prepared(encoder.transform(X)))
-    return fitted_model(encoder, [member], classes)
+    fitted = fitted_model(encoder, [member], classes)
+    try:
+        adapter.link_checked(member.prepared(encoder.transform(X)))
+        _check_stand_in(model, fitted, X)
+    except (TypeError, ValueError) as error:
+        if given is not None:
+            raise
+        raise ValueError(
+            f"{type(model).__name__} does not answer rows of numbers drawn at random ({error}): give some rows, "
+            "to_onnx(model, path, X=X)."
+        ) from error
+    return fitted
+
+
+def is_plain(model: Any) -> bool:
+    """Whether a model was fitted without this library."""
+    return not isinstance(model, FittedModel | FittedAverage) and not hasattr(model, "student_")
+
+
+def _check_stand_in(model: Any, fitted: Any, X: Any) -> None:
+    """Refuse a model that answers otherwise than from float32 numbers, and by the likeliest class."""
+    name, classify = type(model).__name__, fitted.classes is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that the model was fitted without
+        answers = np.asarray(model.predict(X)).reshape(X.shape[0], -1)
+        expected = model.predict_proba(X) if classify else answers
+        found = fitted.predict_proba(X) if classify else fitted.predict(X).reshape(answers.shape)
+    scale = 1.0 if classify else np.ptp(expected, axis=0) + 0.1 * np.abs(expected)
+    if len(odd := np.flatnonzero((np.abs(found - expected) > _APART * scale).any(axis=1))):
+        row = int(odd[0])
+        raise ValueError(
+            f"{name} reads more digits than float32 has, which files read: row {row} of X gives "
+            f"{expected[row].tolist()}, in float32 {found[row].tolist()}. Take an offset off the column (seconds since "
+            "the first row, not since 1970), or fit it on float32."
+        )
+    if classify and len(odd := np.flatnonzero(answers[:, 0] != fitted.classes[expected.argmax(axis=1)])):
+        row = int(odd[0])
+        raise ValueError(
+            f"{name} predicts {answers[row, 0]!r} for row {row} of X, which is not its likeliest class: it has a "
+            "threshold of its own, or there is a tie. Files answer with the likeliest class, or by the threshold of a "
+            "DistilledEstimator."
+        )
 
 
 def _text_positions(model: Any) -> list[int]:

@@ -12,6 +12,9 @@ from tabkd.export.trees import Tree, Trees, at_most
 
 __all__ = ["add_trees"]
 
+#: How many times larger than all that trees decide between their mean may be, without a loss of digits that matters.
+_FAR = 4
+
 
 def add_trees(graph: Graph, features: str, trees: Trees) -> str:
     """Append a sum of trees; returns its value of shape (n_samples, n_outputs).
@@ -34,11 +37,27 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
     base = trees.base + sum(
         (tree.value[0] for tree in trees.trees if len(tree.feature) == 1), np.zeros(trees.n_outputs)
     )
-    unit = None if base.any() or _adds_up_exactly(parts) else _unit(parts)
+    exact = _adds_up_exactly(parts)
+    unit = None if base.any() or exact else _unit(parts)
     if unit is None:
-        return _add_sum(graph, features, parts, base)
+        return _add_sum(graph, features, *((parts, base) if exact else _centred(parts, base)))
     whole = [replace(tree, value=np.round(tree.value / unit)) for tree in parts]
     return graph.add("Div", _add_sum(graph, features, whole, base), graph.constant(1 / unit))
+
+
+def _centred(parts: Sequence[Tree], base: np.ndarray) -> tuple[Sequence[Tree], np.ndarray]:
+    """Trees and base of the same sum, in which no sum on the way is much larger than what the trees decide between.
+
+    A booster's first tree may hold the mean of its target: adding the others to it in float32 would lose their digits.
+    """
+    leaves = [tree.value[tree.feature < 0] for tree in parts]
+    middles = [(values.min(axis=0) + values.max(axis=0)) / 2 for values in leaves]
+    reach = np.sum([np.ptp(values, axis=0) for values in leaves], axis=0)
+    if not parts or not (np.abs(np.sum(middles, axis=0)) > _FAR * reach).any():
+        return parts, base
+    moved = [replace(tree, value=np.where(tree.feature[:, None] < 0, tree.value - middle, 0.0))
+             for tree, middle in zip(parts, middles, strict=True)]  # fmt: skip
+    return moved, base + np.sum(middles, axis=0)
 
 
 def _adds_up_exactly(parts: Sequence[Tree]) -> bool:

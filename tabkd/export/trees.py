@@ -210,7 +210,14 @@ def with_sets(tree: Tree, sets: Mapping[int, np.ndarray]) -> Tree:
     return Tree(**{name: np.concatenate([values, added[name]]) if more else values for name, values in arrays.items()})
 
 
-def whole_numbers(members: np.ndarray) -> np.ndarray:
-    """The set of numbers whose whole part is among ``members``, as intervals ``low < x <= high``."""
+def whole_numbers(members: np.ndarray, *, towards_zero: bool = False) -> np.ndarray:
+    """The set of numbers whose whole part is among ``members``, as intervals ``low < x <= high``.
+
+    Parameters
+    ----------
+    members : array-like of int
+    towards_zero : bool
+        Whether the whole part of -0.5 is 0.
+    """
     starts = np.sort(np.asarray(members, dtype=float))
-    return np.column_stack([below(starts), below(starts + 1)])
+    return np.column_stack([np.where(towards_zero & (starts == 0), -1.0, below(starts)), below(starts + 1)])

@@ -73,4 +73,5 @@ def write_web(onnx_path: str | Path, folder: str | Path, *, ort: str | Path | No
 def _page(described: dict[str, object]) -> str:
     template = files("tabkd.export").joinpath("web_page.html").read_text(encoding="utf-8")
     # No name of a column can end the script that the description stands in.
-    return template.replace("{MODEL}", json.dumps(described, ensure_ascii=False).replace("<", "\\u003c"))
+    told = json.dumps(described, ensure_ascii=False, allow_nan=False)
+    return template.replace("{MODEL}", told.replace("<", "\\u003c"))

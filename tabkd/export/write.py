@@ -26,10 +26,10 @@ from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
 from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
 from tabkd.export.pipelines import add_prepared
-from tabkd.export.plain import fitted_model_of
+from tabkd.export.plain import fitted_model_of, is_plain
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
-from tabkd.files import replacing
+from tabkd.files import replacing, target
 from tabkd.frames import as_table
 from tabkd.imputer import Imputer
 from tabkd.learners import Member
@@ -98,9 +98,7 @@ def to_onnx(
     ...     OnnxPredictor(path).predict(X[:3]).tolist()
     [0, 0, 0]
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: the folder {path.parent} does not exist. Make it first.")
+    path = target(path)
     if inputs not in ("columns", "matrix"):
         raise ValueError(f'inputs must be "columns" or "matrix", got {inputs!r}.')
     if precision not in _PRECISIONS:
@@ -127,6 +125,11 @@ def to_onnx(
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
     unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
     thresholds = _thresholds(fitted, readings)
+    if given is None and not thresholds and is_plain(model):
+        raise ValueError(
+            f"{type(model).__name__} has no thresholds that would tell which numbers to prove the file on. Give some "
+            "rows, to_onnx(model, path, X=X)."
+        )
     try:
         proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, thresholds)
     except ParityError as error:
@@ -234,7 +237,9 @@ def _add_model(graph: Graph, inputs: Inputs, reading: _Reading) -> tuple[str, in
         scores = add_tree_scores(graph, features, read, model.link, model.classes)
         return add_predictions(graph, model, scores), merged.n_outputs
     scored = [add_scores(add_prepared(inputs, member, reading.sample), member.adapter) for member in model.members]
-    return add_predictions(graph, model, graph.mean(scored)), _n_outputs(model)
+    answers = model.members[0].raw(take_rows(reading.sample, [0]))
+    n_outputs = answers.shape[1] if model.classes is None else len(model.classes)
+    return add_predictions(graph, model, graph.mean(scored)), n_outputs
 
 
 def _trees_of(member: Member, ends: np.ndarray, imputed: np.ndarray, texts: Texts) -> Trees | None:
@@ -252,13 +257,6 @@ def _without(trees: Trees, kept: np.ndarray) -> Trees:
         return trees
     places = np.searchsorted(kept, np.arange(trees.n_features))
     return offset_features(trees, places, len(kept))
-
-
-def _n_outputs(model: FittedModel) -> int:
-    if model.classes is not None:
-        return len(model.classes)
-    estimator = model.members[0].adapter.estimator
-    return int(getattr(estimator, "n_outputs_", 1))
 
 
 def _proof(

@@ -20,7 +20,7 @@ import tabkd
 from tabkd._compat import optional_import
 from tabkd.export.described import sealed
 from tabkd.export.head import label_dtype
-from tabkd.files import replacing
+from tabkd.files import replacing, target
 from tabkd.neural.parity import TOKENS, prove_rows, prove_texts, random_tokens
 from tabkd.neural.quantize import to_int8
 from tabkd.neural.reading import positions_of
@@ -105,7 +105,7 @@ def export_text(
     'model.onnx'
     (2, 2)
     """
-    path = _target(path)
+    path = target(path)
     if quantize not in (None, "int8"):
         raise ValueError(f'quantize must be None or "int8", got {quantize!r}.')
     _check_model(model)
@@ -183,15 +183,15 @@ def export_module(
     ...     OnnxPredictor(path).predict_proba(X).shape
     (3, 2)
     """
-    path = _target(path)
+    path = target(path)
     _check_model(module)
     labelled = _labels(classes)
     rows = np.asarray(X, dtype=np.float32)
     if rows.ndim != 2 or not rows.size:
         raise ValueError(f"X must have the shape (n_samples, n_features), got {rows.shape}. Give some rows.")
     names = [f"x{i}" for i in range(rows.shape[1])] if feature_names is None else list(feature_names)
-    if len(names) != rows.shape[1]:
-        raise ValueError(f"feature_names has {len(names)} names, but X {rows.shape[1]} columns. Give one for each.")
+    if len(names) != rows.shape[1] or len({*names}) < len(names):
+        raise ValueError(f"feature_names must be {rows.shape[1]} different names, one per column of X, got {names}.")
     columns = [{"name": name, "kind": "number", "type": "float"} for name in names]
     described = {"format": _TABLE_FORMAT, "inputs": "matrix", "columns": columns}
     network = _Answers(module, None, classify=labelled is not None)
@@ -204,13 +204,6 @@ def export_module(
 
 
 # ---------------------------------------------------------------- what is asked for
-
-
-def _target(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: the folder {path.parent} does not exist. Make it first.")
-    return path
 
 
 def _written(path: Path, content: bytes) -> Path:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from tabkd._compat import optional_import
 from tabkd.export.parity import TOLERANCE, ParityError
-from tabkd.neural.onnx import OPSET, _check_model, _evaluating, _target, _token_inputs, _tokenizer_json, _written
+from tabkd.files import target
+from tabkd.neural.onnx import OPSET, _check_model, _evaluating, _token_inputs, _tokenizer_json, _written
 from tabkd.neural.parity import random_tokens
 
 __all__ = ["export_spans"]
@@ -67,7 +68,7 @@ def export_spans(
     ValueError
         If the answers differ (``ParityError``).
     """
-    path, length = _target(path), settings["max_length"]
+    path, length = target(path), settings["max_length"]
     _check_model(model)
     names = _token_inputs(model, tokenizer)
     network = _Spans(model, names)

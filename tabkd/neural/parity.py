@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.export.parity import TOLERANCE, ParityError, Proof
+from tabkd.export.parity import TOLERANCE, ParityError, Proof, scale_of
 from tabkd.runtime import OnnxPredictor
 from tabkd.runtime_text import TextReader
 
@@ -177,7 +177,7 @@ class _Comparison:
     def proof(self) -> Proof:
         """Refuse what differs."""
         expected, found = np.concatenate(self._expected), np.concatenate(self._found)
-        scale = 1.0 if self._classify else np.abs(expected) + np.ptp(expected, axis=0) + np.finfo(np.float32).tiny
+        scale = 1.0 if self._classify else scale_of(expected)
         difference = np.abs(found - expected) / scale
         worst = np.where(np.isnan(difference), np.inf, difference).max(axis=1)
         wrong, flipped = worst > TOLERANCE, np.zeros(len(worst), dtype=bool)
