@@ -44,6 +44,9 @@ __all__ = [
     "takes_weights",
 ]
 
+#: Their ``**params`` take weights where metadata is routed alone.
+_ROUTING = {"OneVsRestClassifier", "OneVsOneClassifier", "FixedThresholdClassifier", "TunedThresholdClassifierCV"}
+
 BaseComposition = _BaseComposition
 check_sample_weight = _check_sample_weight
 column_indices = _get_column_indices
@@ -178,6 +181,8 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: np.ndarray | Non
 
 def takes_weights(function: Any) -> bool:
     """Whether a ``fit`` or scorer takes ``sample_weight``, by name or among its ``**params`` (``VotingClassifier``)."""
+    if type(getattr(function, "__self__", None)).__name__ in _ROUTING:
+        return False
     parameters = inspect.signature(getattr(function, "_score_func", function)).parameters  # of a scorer its function's
     return "sample_weight" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 

@@ -148,7 +148,22 @@ class Column:
         return sum(len(text.split()) for text in texts) >= _WORDS * len(texts)
 
     def codes(self, values: pd.Series) -> np.ndarray:
-        """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order."""
+        """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order.
+
+        Raises
+        ------
+        ValueError
+            If the categories are text and the values numbers, or the other way round: none would be known.
+        """
+        present = values[values.notna()]
+        if self.categories and len(present):
+            was, now = isinstance(self.categories[0], str), isinstance(present.iloc[0], str)
+            if was != now and (now or pd.api.types.is_numeric_dtype(values.dtype)):
+                what = ("text", "numbers") if was else ("numbers", "text")
+                raise ValueError(
+                    f"Column {self.name!r} held {what[0]} in fit, and holds {what[1]} ({present.iloc[0]!r}). Read it "
+                    "in the same way: for a CSV file, with dtype=."
+                )
         found = pd.Index(self.categories).get_indexer(pd.Index(values.astype(object)))
         codes = np.where(found >= 0, found + FIRST_CATEGORY, UNKNOWN).astype(np.float32)
         codes[_is_missing(values)] = MISSING

@@ -8,6 +8,7 @@ neither fold, labels fold ``j`` for ``S_i`` and fold ``i`` for ``S_j``.
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -202,7 +203,10 @@ def cross_fit(
     """
     workers = min(joblib.effective_n_jobs(n_jobs), max(len(jobs), 1))
     threads = None if workers == 1 else max(1, joblib.cpu_count() // workers)
-    memory = joblib.Memory(memory, verbose=0) if memory is None or isinstance(memory, str) else memory
+    if memory is None or isinstance(memory, str | os.PathLike):
+        memory = joblib.Memory(memory, verbose=0)
+    elif not hasattr(memory, "cache"):
+        raise ValueError(f"memory must be a folder or a joblib.Memory, got {memory!r}. None keeps nothing.")
     fit = memory.cache(fit_members, ignore=["threads"])
     tasks = (
         delayed(_run)(

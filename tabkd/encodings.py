@@ -81,7 +81,7 @@ def _hands_on_tables(estimator: Any) -> bool:
 
 def _readers(estimator: Any) -> list[Any]:
     """The estimators that read X as another one, made of them, was given it; empty for all others."""
-    parts = getattr(estimator, _HANDING_ON.get(type(estimator).__name__, ""), None) or []
+    parts = getattr(estimator, _HANDING_ON.get(type(estimator).__name__, ""), None)
     if not isinstance(parts, list | tuple):
-        return [parts]
+        return [] if parts is None else [parts]  # not by its truth: an ensemble that is not fitted has none
     return [part for _, part in parts if not isinstance(part, str)]

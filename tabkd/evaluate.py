@@ -52,7 +52,7 @@ class DistillationReport:
         Parameters
         ----------
         confidence : float
-            Coverage of the interval.
+            Coverage of the interval, between 0 and 1.
 
         Returns
         -------
@@ -65,6 +65,8 @@ class DistillationReport:
         ----------
         Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
         """
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}. Try 0.95.")
         rows = {}
         for metric, scores in self.scores.groupby("metric", sort=False):
             means = scores[[model for model in MODELS if model in scores]].mean()

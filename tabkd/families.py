@@ -10,10 +10,12 @@ import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import has_fit_parameter
 
 from tabkd._compat import fit_weighted, is_search, nested_estimators
@@ -197,7 +199,7 @@ def pop_class_weight(
         True classes of the training rows, as positions in ``classes``.
     classes : ndarray of shape (n_classes,)
     sample_weight : ndarray of shape (n_samples,) or None
-        CatBoost balances weighted counts, the others count rows.
+        CatBoost and logistic regression balance weighted counts, the others count rows.
 
     Returns
     -------
@@ -210,7 +212,7 @@ def pop_class_weight(
     asked = {name: params[name] for name in CLASS_WEIGHTS if _weighs(params.get(name))}
     if not asked:
         return estimator, None
-    counted = sample_weight if family(estimator) == "catboost" else None
+    counted = sample_weight if family(estimator) == "catboost" or _balances_weights(estimator) else None
     counts = np.maximum(np.bincount(codes, weights=counted, minlength=len(classes)), np.finfo(float).tiny)
     weights = np.ones(len(classes))
     for name, value in asked.items():
@@ -223,7 +225,8 @@ def pop_class_weight(
         elif name == "class_weights":
             weights *= value
         elif name == "class_weight":
-            weights *= len(codes) / (len(np.unique(codes)) * np.maximum(counts, 1))
+            seen = np.isin(np.arange(len(classes)), codes)
+            weights *= np.where(seen, counts[seen].sum() / (seen.sum() * counts), 1.0)
         else:
             balanced = counts.max() / counts
             weights *= np.sqrt(balanced) if value == "SqrtBalanced" else balanced
@@ -258,9 +261,18 @@ def named(X: Any, estimator: Any) -> Any:
     return X.set_axis(clean, axis=1)
 
 
+def _balances_weights(estimator: Any) -> bool:
+    """Whether "balanced" is of weighted counts: in scikit-learn's logistic regression, since it can."""
+    return "sample_weight" in signature(compute_class_weight).parameters and "LogisticRegression" in {
+        base.__name__ for base in type(estimator).__mro__
+    }
+
+
 def _writable(X: Any) -> Any:
-    """A frame that scikit-learn's trees accept: where values are missing they refuse pandas 3's read-only arrays."""
-    if not isinstance(X, pd.DataFrame) or X.to_numpy().flags.writeable or not X.isna().to_numpy().any():
+    """A frame that scikit-learn's trees accept: with numbers that are not finite they refuse read-only arrays."""
+    if not isinstance(X, pd.DataFrame) or X.to_numpy().flags.writeable:
+        return X
+    if X.to_numpy().dtype.kind == "f" and np.isfinite(X.to_numpy()).all():
         return X
     return pd.DataFrame({name: X[name] for name in X}, copy=False)  # columns apart, so that an array is a copy
 

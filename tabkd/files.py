@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 import warnings
@@ -217,8 +218,7 @@ def _opened(path: Path) -> Iterator[Any]:
         names = [name for name in archive.namelist() if not re.search(r"(^|/)(\.|__MACOSX/)|/$", name)]
         if len(names) != 1:
             raise InputError(f"{path} holds {len(names)} files: {names[:5]}. Give an archive of one table.")
-        with archive.open(names[0]) as member:
-            yield member
+        yield io.BytesIO(archive.read(names[0]))
 
 
 def _malformed(path: Path, message: str) -> str:

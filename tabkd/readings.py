@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+from sklearn.utils import get_tags
+
 from tabkd._compat import is_fitted_selector, last_step
 from tabkd.columns import ColumnEncoder
 from tabkd.diagnose import warn_of_prose
@@ -93,4 +96,23 @@ def encoder_for(model: Any, rows: Rows, positions: list[int], *, frozen: bool = 
     encoding = "raw" if frozen and not rows.texts else encoding_for(model, texts=rows.texts)
     encoder = ColumnEncoder.fit(rows.X, positions, encoding, text_columns(model))
     warn_of_prose(last_step(model), encoder, len(rows.y))
+    if encoding in ("ordinal", "onehot"):
+        _refuse_gaps(last_step(model), encoder, rows)
     return encoder
+
+
+def _refuse_gaps(model: Any, encoder: ColumnEncoder, rows: Rows) -> None:
+    """Name the columns of numbers with gaps that a model of scikit-learn cannot read, before anything is fitted."""
+    if not type(model).__module__.startswith("sklearn.") or get_tags(model).input_tags.allow_nan:
+        return
+    frame = pd.DataFrame(rows.X)
+    gaps = [
+        column.name
+        for column, position in zip(encoder.columns, encoder.positions, strict=True)
+        if column.kind != "category" and frame.iloc[:, position].isna().any()
+    ]
+    if gaps:
+        raise ValueError(
+            f"{type(model).__name__} reads no missing values (Input X contains NaN), and columns {gaps} have some. Use "
+            f"make_pipeline(SimpleImputer(), {type(model).__name__}(...)), or a model that does."
+        )

@@ -74,10 +74,15 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
     return Rows(table, Targets(hard, None, classes, sample_weight), groups, is_texts(X))
 
 
-def begin_fit(estimator: Any, rows: Rows) -> None:
-    """Forget an earlier fit, and take down what every estimator says of the rows of this one."""
+def forget(estimator: Any) -> None:
+    """Drop what an earlier fit has left."""
     for name in [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]:
         delattr(estimator, name)
+
+
+def begin_fit(estimator: Any, rows: Rows) -> None:
+    """Forget an earlier fit, and take down what every estimator says of the rows of this one."""
+    forget(estimator)
     validate_data(estimator, rows.X, skip_check_array=True)
     if rows.targets.classes is not None:
         estimator.classes_ = rows.targets.classes
@@ -103,7 +108,12 @@ def read_seed(random_state: Any) -> int | None:
 
 
 def _read_values(y: Any) -> tuple[np.ndarray, None]:
-    y = np.asarray(y, dtype=np.float64)
+    try:
+        y = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The teacher is a regressor, but the target is no numbers: {error}. Use a classifier as the teacher."
+        ) from error
     if y.ndim != 2 or y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     _refuse_missing(~np.isfinite(y))
@@ -132,14 +142,18 @@ def _refuse_missing(missing: np.ndarray) -> None:
 
 
 def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:
-    """Soft targets made elsewhere, as float64 of the shape of ``targets.hard``.
+    """Soft targets made elsewhere, as float64 of the shape of ``targets.hard``; columns called like labels by name.
 
     Raises
     ------
     ValueError
         If the shape is wrong, or probabilities are outside [0, 1] or do not sum to 1.
     """
+    names = [str(name) for name in getattr(soft_targets, "columns", ())]
+    labels = [] if targets.classes is None else [str(label) for label in targets.classes.tolist()]
     soft = np.asarray(soft_targets, dtype=np.float64)
+    if labels and sorted(names) == sorted(labels):
+        soft = soft[:, [names.index(label) for label in labels]]
     if targets.classes is None and soft.ndim == 1:
         soft = soft.reshape(-1, 1)
     if soft.shape != targets.hard.shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import joblib
@@ -16,10 +17,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import clone_estimator, is_regressor, last_step
+from tabkd.estimator import DistilledEstimator
 from tabkd.families import BOOSTERS, family
 from tabkd.frames import column_positions
 from tabkd.privileged import SelectPrivileged
-from tabkd.rows import Rows, read_rows, read_seed
+from tabkd.rows import Rows, forget, read_rows, read_seed
 from tabkd.settings import cross_fit_of, is_frozen
 from tabkd.spaces import Space, check_space, default_space, parameter_names
 from tabkd.stages import Stage, problem
@@ -194,8 +196,9 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         ValueError
             If a parameter or the data do not fit, the storage cannot be used, or every trial fails.
         """
-        rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(self.estimator))
         self._check()
+        rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(self.estimator))
+        forget(self)
         started, seed = time.monotonic(), read_seed(self.random_state)
         with tempfile.TemporaryDirectory() as folder, quiet_optuna(self.verbose):
             memory = self.estimator.memory or joblib.Memory(folder, verbose=0)
@@ -295,6 +298,11 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         return space
 
     def _check(self) -> None:
+        if not isinstance(self.estimator, DistilledEstimator):
+            raise ValueError(
+                f"estimator must be a DistilledEstimator, got {self.estimator!r}. A search of another estimator is "
+                "scikit-learn's or Optuna's."
+            )
         if cross_fit_of(self.estimator) != "pairs":
             raise ValueError(
                 f'A search needs an honest score, which an estimator with cross_fit="{cross_fit_of(self.estimator)}" '
@@ -303,8 +311,8 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         unknown = [name for name in self.objectives if name not in ("score", *MEASURES)]
         if unknown or "score" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f'objectives must be "score" and any of {list(MEASURES)}, got {list(self.objectives)!r}.')
-        if self.n_trials < 1:
-            raise ValueError(f"n_trials must be at least 1, got {self.n_trials}.")
+        if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
+            raise ValueError(f"n_trials must be a whole number of at least 1, got {self.n_trials!r}. Try 50.")
         names = parameter_names(self.estimator)
         check_space(self.space or {}, names, teacher=False)
         check_space(self.teacher_space or {}, names, teacher=True)
@@ -325,8 +333,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict(X)
+        return self._refitted().predict(X)
 
     @available_if(_refitted("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -340,8 +347,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict_proba(X)
+        return self._refitted().predict_proba(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score the best estimator by its ``scoring`` if it has one, else by accuracy or R².
@@ -356,8 +362,13 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         float
         """
-        check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.score(X, y, sample_weight)
+        return self._refitted().score(X, y, sample_weight)
+
+    def _refitted(self) -> DistilledEstimator:
+        check_is_fitted(self)
+        if not self.refit:
+            raise AttributeError("This search was made with refit=False, which leaves nothing to predict by. Use True.")
+        return self.best_estimator_
 
     @property
     def classes_(self) -> np.ndarray:

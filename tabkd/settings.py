@@ -75,6 +75,13 @@ def check_settings(settings: Any, targets: Targets, *, given: bool) -> None:
         raise ValueError(
             f"The teacher is a regressor, but the student {type(student).__name__} is not. Use a regressor."
         )
+    if isinstance(student, FrozenEstimator):
+        raise ValueError("The student is a FrozenEstimator, which learns nothing. Give the estimator itself.")
+    if n_classes is not None and not (is_regressor(student) or gives_probabilities(student)):
+        raise ValueError(
+            f"The student {type(student).__name__} gives no probabilities. Use one that has predict_proba, or a "
+            "regressor."
+        )
     adapt(clone_estimator(student), settings.loss, targets.classes)  # raises before any teacher is fitted
     if temperature != 1 and n_classes is None:
         raise ValueError(f"temperature={temperature} is for classification. Use temperature=1.0.")

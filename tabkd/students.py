@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import BaseCrossValidator, check_cv
+from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
 
-from tabkd._compat import clone_estimator, is_catboost, is_regressor, take_rows, takes_weights
+from tabkd._compat import clone_estimator, is_catboost, is_regressor, nested_estimators, take_rows, takes_weights
 from tabkd.adapter import Adapter, Validation
 from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.families import (
@@ -119,7 +119,8 @@ def copies_together(estimator: Any, rows: np.ndarray, y: np.ndarray) -> Iterator
     """An internal cross-validation keeps all copies of a row in one fold; ``rows`` says whose copies they are."""
     params = estimator.get_params(deep=False)
     cv = params.get("cv")
-    if "cv" not in params or not (cv is None or isinstance(cv, Integral | BaseCrossValidator)):
+    splits = hasattr(cv, "split") and not isinstance(cv, str)
+    if "cv" not in params or not (cv is None or isinstance(cv, Integral) or splits):
         yield
         return
     folds = check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y)
@@ -137,11 +138,19 @@ class WeightedRows(HardLabels):
     """
 
     def __init__(self, estimator: Any, classes: np.ndarray) -> None:
+        name = type(estimator).__name__
         if not takes_weights(estimator.fit):
-            name = type(estimator).__name__
+            twin = name.replace("Classifier", "Regressor")
             raise ValueError(
-                f"{name} cannot learn from soft targets: its fit takes no sample_weight. Use a regressor such as "
-                f"{name.replace('Classifier', 'Regressor')}, or a classifier that takes weights."
+                f"{name} cannot learn from soft targets: its fit takes no sample_weight. Use a regressor"
+                f"{f' such as {twin}' if twin != name else ''}, or a classifier that takes weights."
+            )
+        if any(
+            getattr(part, "probability", False) is True for part in [estimator, *nested_estimators(estimator).values()]
+        ):
+            raise ValueError(
+                f"{name} cannot learn from soft targets: probability=True splits the rows by itself, and copies of one "
+                "row would lie on both sides. Use CalibratedClassifierCV(SVC(), ensemble=False)."
             )
         super().__init__(estimator, classes)
 
@@ -340,7 +349,7 @@ def _outputs_ready(estimator: Any, n_outputs: int) -> Any:
     if n_outputs == 1 or not is_regressor(estimator):
         return estimator
     kind = family(estimator)
-    if kind == "catboost":
+    if kind == "catboost" and estimator.get_params().get("loss_function") in (None, "RMSE", "MultiRMSE"):
         return booster_twin(estimator, "Regressor", loss_function="MultiRMSE")
     if kind == "xgboost" or (kind == "sklearn" and get_tags(estimator).target_tags.multi_output):
         return estimator

@@ -431,7 +431,7 @@ def test_damaged_journal_is_refused(cancer, tmp_path):
         ({"teacher_space": {"alpha": [0.5]}}, "stands in teacher_space, but belongs in space"),
         ({"objectives": ("score", "speed")}, "objectives must be"),
         ({"objectives": ("latency",)}, "objectives must be"),
-        ({"n_trials": 0}, "n_trials must be at least 1, got 0"),
+        ({"n_trials": 0}, "n_trials must be a whole number of at least 1, got 0"),
         ({"estimator": distilled(cross_fit="folds")}, "needs an honest score"),
         ({"estimator": distilled(scoring="r2_scored")}, "r2_scored"),
     ],

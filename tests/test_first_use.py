@@ -1,0 +1,161 @@
+"""What people meet who use the library as they are used to use scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from catboost import CatBoostRegressor
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier, RepeatedStratifiedKFold, StratifiedShuffleSplit
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from tabkd import DistillationReport, DistillationSearchCV, DistilledEstimator, MutualDistilledEstimator
+
+pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
+DRAW = np.random.default_rng(0)
+X = pd.DataFrame(DRAW.normal(size=(240, 3)), columns=["a", "b", "d"])
+Y = np.where(X["b"] + 0.5 * DRAW.normal(size=240) > 0.3, "yes", "no")
+TEACHER = LGBMClassifier(n_estimators=10, num_leaves=7, n_jobs=1, verbose=-1)
+STUDENT = DecisionTreeClassifier(max_depth=3, min_samples_leaf=10)
+
+
+class NeverFitted(LGBMClassifier):
+    """A teacher whose fit is too late."""
+
+    def fit(self, *args, **kwargs):
+        raise AssertionError("a teacher was fitted before the refusal")
+
+
+def model(student=STUDENT, teacher=TEACHER, **params):
+    return DistilledEstimator(teacher, student, **{"random_state": 0, "alpha": 0.5, **params})
+
+
+FOREST = CalibratedClassifierCV(RandomForestClassifier(n_estimators=3, random_state=0), cv=2)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [model(teacher=FOREST), model(FOREST), MutualDistilledEstimator([("a", FOREST), ("b", STUDENT)], cv=3)],
+    ids=["teacher", "student", "peer"],
+)
+@pytest.mark.filterwarnings("ignore:Pairs of 3 folds")
+def test_calibrated_forests_are_taken(made):
+    assert made.fit(X, Y).score(X, Y) > 0.8
+
+
+def test_forest_of_a_transformed_target_is_taken():
+    teacher = TransformedTargetRegressor(RandomForestRegressor(n_estimators=3, random_state=0))
+    assert model(DecisionTreeRegressor(max_depth=3), teacher).fit(X, X["b"]).score(X, X["b"]) > 0.8
+
+
+@pytest.mark.parametrize(
+    "cv", [StratifiedShuffleSplit(3, random_state=0), RepeatedStratifiedKFold(n_splits=3, n_repeats=1, random_state=0)]
+)
+def test_students_with_folds_of_their_own_are_not_turned_around(cv):
+    student = CalibratedClassifierCV(DecisionTreeClassifier(max_depth=3, random_state=0), cv=cv)
+    assert model(student, alpha=0.0).fit(X, Y).score(X, Y) > 0.8
+
+
+@pytest.mark.parametrize("student", [SVC(probability=True), StackingClassifier([("a", SVC(probability=True))], cv=3)])
+@pytest.mark.filterwarnings("ignore:The `probability` parameter")
+def test_probabilities_by_an_internal_split_are_refused(student):
+    with pytest.raises(ValueError, match=r"probability=True splits the rows by itself"):
+        model(student, NeverFitted()).fit(X, Y)
+
+
+def test_soft_targets_are_aligned_by_label():
+    soft = pd.DataFrame(model().fit(X, Y).soft_targets_, columns=["no", "yes"])
+    one, other = (model(alpha=0).fit(X, Y, soft_targets=soft[order]) for order in (["no", "yes"], ["yes", "no"]))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_search_forgets_an_earlier_fit():
+    search = DistillationSearchCV(
+        model(),
+        {"student__max_depth": [1, 2]},
+        teacher_space={"teacher__num_leaves": [3, 7]},
+        n_trials=2,
+        random_state=0,
+    ).fit(X, Y)
+    search.set_params(refit=False, teacher_space={}).fit(X[["a", "b"]], Y)
+    assert not hasattr(search, "best_estimator_") and not hasattr(search, "teacher_results_")
+    with pytest.raises(AttributeError, match="refit=False"):
+        search.score(X, Y)
+
+
+@pytest.mark.parametrize("other", [STUDENT, make_pipeline(model())])
+def test_search_of_another_estimator_is_refused(other):
+    with pytest.raises(ValueError, match="estimator must be a DistilledEstimator"):
+        DistillationSearchCV(other).fit(X, Y)
+
+
+def test_catboost_keeps_its_loss_on_several_outputs():
+    y = np.exp(DRAW.normal(size=(240, 2)))
+    student = CatBoostRegressor(loss_function="Quantile:alpha=0.9", iterations=50, verbose=0, allow_writing_files=False)
+    below = model(student, LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1), alpha=1.0).fit(X, y).predict(X) > y
+    assert below.mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        (SVC(), "The student SVC gives no probabilities"),
+        (FrozenEstimator(STUDENT), "FrozenEstimator, which learns nothing"),
+        (OneVsRestClassifier(LogisticRegression()), "takes no sample_weight"),
+        (FixedThresholdClassifier(LogisticRegression()), "takes no sample_weight"),
+    ],
+)
+def test_student_that_cannot_learn_is_refused_before_the_teacher_is_fitted(student, said):
+    with pytest.raises(ValueError, match=said):
+        model(student, NeverFitted()).fit(X, Y)
+
+
+def test_gaps_that_a_student_cannot_read_are_named_before_the_teacher_is_fitted():
+    gaps = X.assign(d=X["d"].mask(X.index == 3))
+    with pytest.raises(ValueError, match=r"LogisticRegression reads no missing values .* \['d'\] have some"):
+        model(LogisticRegression(), NeverFitted()).fit(gaps, Y)
+
+
+def test_infinity_is_called_by_its_name():
+    with pytest.raises(ValueError, match="infinity"):
+        model().fit(X.assign(b=X["b"].mask(X.index == 3, np.inf)), Y)
+
+
+@pytest.mark.parametrize(("was", "now"), [(str, int), (int, str)])
+def test_categories_read_otherwise_than_in_fit_are_refused(was, now):
+    codes = pd.Series(np.where(X["b"] > 0, 1, 2))
+    fitted = model(student_features=["c"]).fit(X.assign(c=codes.astype(was).astype("category")), Y)
+    with pytest.raises(ValueError, match="Column 'c' held .* in fit, and holds"):
+        fitted.predict(X.assign(c=codes.astype(now)))
+
+
+@pytest.mark.parametrize("student", [LogisticRegression(class_weight="balanced"), STUDENT])
+def test_balanced_classes_of_weighted_rows_are_the_same_with_and_without_a_teacher(student):
+    weights = DRAW.uniform(0.1, 10, 240) * np.where(Y == "yes", 5, 1)
+    made = model(student, alpha=1.0).fit(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(made.student_predictions_, made.control_predictions_, atol=1e-6)
+
+
+def test_memory_may_be_a_path(tmp_path):
+    assert model(memory=tmp_path).fit(X, Y).score(X, Y) > 0.8
+    with pytest.raises(ValueError, match="memory must be a folder"):
+        model(memory=3).fit(X, Y)
+
+
+def test_text_is_no_target_of_a_regressor():
+    with pytest.raises(ValueError, match="teacher is a regressor, but the target is no numbers"):
+        model(DecisionTreeRegressor(), LGBMRegressor()).fit(X, Y)
+
+
+def test_confidence_is_a_share():
+    with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 95"):
+        DistillationReport(pd.DataFrame(), pd.DataFrame(), 0.25).summary(confidence=95)
