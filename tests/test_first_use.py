@@ -134,7 +134,7 @@ def test_infinity_is_called_by_its_name():
 def test_categories_read_otherwise_than_in_fit_are_refused(was, now):
     codes = pd.Series(np.where(X["b"] > 0, 1, 2))
     fitted = model(student_features=["c"]).fit(X.assign(c=codes.astype(was).astype("category")), Y)
-    with pytest.raises(ValueError, match="Column 'c' held .* in fit, and holds"):
+    with pytest.raises(ValueError, match=r"Column 'c' held .* in fit, and holds"):
         fitted.predict(X.assign(c=codes.astype(now)))
 
 
