@@ -13,7 +13,10 @@ from tabkd.columns import ColumnEncoder
 from tabkd.frames import as_table
 from tabkd.learners import Member
 
-__all__ = ["FittedClassifier", "FittedModel", "FittedRegressor", "fitted_model", "labels_of"]
+__all__ = ["TIE", "FittedClassifier", "FittedModel", "FittedRegressor", "fitted_model", "labels_of"]
+
+#: Probabilities that differ by less are equal: float32 has no more digits of them.
+TIE = 1e-6
 
 
 class FittedModel(BaseEstimator):
@@ -70,8 +73,13 @@ class FittedModel(BaseEstimator):
 
 
 def labels_of(proba: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Class codes of shape (n_samples,): by the threshold, or the likeliest class."""
-    return proba.argmax(axis=1) if threshold is None else (proba[:, 1] > threshold).astype(np.intp)
+    """Class codes of shape (n_samples,): by the threshold, or the likeliest class, of equally likely ones the first.
+
+    Shares of trees add up to a tie in one order and to nearly one in another: within ``TIE`` they are equally likely.
+    """
+    if threshold is not None:
+        return (proba[:, 1] > threshold).astype(np.intp)
+    return (proba >= proba.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
 
 
 class FittedClassifier(ClassifierMixin, FittedModel):

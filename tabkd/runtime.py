@@ -27,6 +27,8 @@ METADATA = "tabkd"
 _FORMAT = 2
 _MATRIX = "features"
 _ZERO_DECIMALS = re.compile(r"\.0+$")
+#: Probabilities that differ by less are equal, and the first of them is the label.
+_TIE = 1e-6
 #: Codes of categories where a file reads one matrix.
 _UNKNOWN, _MISSING, _FIRST_CATEGORY = 0, 1, 2
 #: Releases of onnxruntime that load a file and answer wrongly.
@@ -214,7 +216,11 @@ class OnnxPredictor:
         if self._classes is None:
             return values[0] if len(values) == 1 else values
         # As the file says it; onnxruntime is slower, and crashes, where a row of text is bound.
-        code = values.index(max(values)) if self._threshold is None else int(values[1] > self._threshold)
+        if self._threshold is not None:
+            code = int(values[1] > self._threshold)
+        else:
+            best = max(values) - _TIE
+            code = next((code for code, value in enumerate(values) if value >= best), 0)
         return Answer(self._labels[code], dict(zip(self._labels, values, strict=True)))
 
     def _load(self, path: Any, providers: Sequence[Any] | None, n_threads: int) -> Any:

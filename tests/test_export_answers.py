@@ -8,6 +8,7 @@ import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import GammaRegressor, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multioutput import MultiOutputRegressor
@@ -19,7 +20,7 @@ from tabkd import DistilledEstimator
 from tabkd.export import ParityError, to_onnx
 from tabkd.runtime import OnnxPredictor
 
-pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
+pytestmark = pytest.mark.filterwarnings("ignore:(With alpha|Pairs of 3 folds)")
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(300, 3)).astype(np.float32).astype(float)
 Y = (X[:, 0] + DRAW.normal(size=300) > 1).astype(int)
@@ -135,3 +136,16 @@ def test_numbers_beyond_every_float_are_refused(tmp_path):
     model = LGBMClassifier(**BOOSTED).fit(pd.DataFrame(X, columns=list("abc")), Y)
     with pytest.raises(ValueError, match="must hold numbers, but row 0"):
         answers(model, tmp_path).predict_one({"a": 10**400, "b": 0, "c": 0})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_classes_that_trees_make_equally_likely_get_one_label_everywhere(tmp_path, seed):
+    draw = np.random.default_rng(seed)
+    rows, y = draw.integers(0, 10, (400, 6)).astype(float), draw.integers(3, size=400)
+    forest = ExtraTreesClassifier(7, min_samples_leaf=3, random_state=seed)
+    model = DistilledEstimator(LGBMClassifier(**BOOSTED), forest, cv=3, alpha=1.0, random_state=0).fit(rows, y)
+    predictor = answers(model, tmp_path, X=rows)
+    expected = model.predict(rows)
+    np.testing.assert_array_equal(predictor.predict(rows), expected)
+    singles = [predictor.predict_one(dict(zip(predictor.columns, row, strict=True))).label for row in rows.tolist()]
+    assert singles == expected.tolist()

@@ -6,7 +6,7 @@ import numpy as np
 
 from tabkd.averages import FittedAverage
 from tabkd.export.graph import Graph
-from tabkd.models import FittedModel
+from tabkd.models import TIE, FittedModel
 
 __all__ = ["add_outputs", "add_predictions", "label_dtype"]
 
@@ -62,8 +62,10 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
     if model.classes is None:
         return [graph.output("prediction", predictions, graph.dtype, n_outputs)]
     if model.threshold is None:
-        # Where a tie is, as in NumPy, the first class wins.
-        codes = graph.add("ArgMax", predictions, axis=1, keepdims=0)
+        # Where a tie is, the first class wins; only averages of probabilities come near to one.
+        averages = isinstance(model, FittedAverage) or model.link == "probability"
+        likeliest = _likeliest(graph, predictions) if averages else predictions
+        codes = graph.add("ArgMax", likeliest, axis=1, keepdims=0)
     else:
         above = graph.add("Greater", graph.columns(predictions, 1), graph.constant(float(model.threshold)))
         codes = graph.add("Cast", above, to=7)
@@ -74,6 +76,12 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
         graph.output("label", codes, label_dtype(model.classes)),
         graph.output("probabilities", predictions, graph.dtype, len(labels)),
     ]
+
+
+def _likeliest(graph: Graph, predictions: str) -> str:
+    """1 for the likeliest class and for those that are as likely, 0 for others."""
+    best = graph.add("Sub", graph.add("ReduceMax", predictions, axes=[1], keepdims=1), graph.constant(TIE))
+    return graph.add("Cast", graph.add("GreaterOrEqual", predictions, best), to=graph.float_type)
 
 
 def _normalized(graph: Graph, values: str, n_classes: int) -> str:

@@ -17,7 +17,7 @@ from tabkd.columns import ColumnEncoder
 from tabkd.encodings import encoding_for
 from tabkd.families import family
 from tabkd.learners import Member
-from tabkd.models import FittedModel, fitted_model
+from tabkd.models import FittedModel, fitted_model, labels_of
 from tabkd.students import HardLabels
 
 __all__ = ["fitted_model_of", "is_plain"]
@@ -111,7 +111,7 @@ def _check_stand_in(model: Any, fitted: Any, X: Any) -> None:
             f"{expected[row].tolist()}, in float32 {found[row].tolist()}. Take an offset off the column (seconds since "
             "the first row, not since 1970), or fit it on float32."
         )
-    if classify and len(odd := np.flatnonzero(answers[:, 0] != fitted.classes[expected.argmax(axis=1)])):
+    if classify and len(odd := np.flatnonzero(answers[:, 0] != fitted.classes[labels_of(expected, None)])):
         row = int(odd[0])
         raise ValueError(
             f"{name} predicts {answers[row, 0]!r} for row {row} of X, which is not its likeliest class: it has a "
