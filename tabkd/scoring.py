@@ -19,9 +19,9 @@ from tabkd.crossfit import Folds
 from tabkd.models import labels_of
 from tabkd.stored import StoredClassifier, StoredRegressor
 from tabkd.targets import Targets
-from tabkd.thresholds import is_tuned, tune_threshold
+from tabkd.thresholds import confusion_score, is_tuned, tune_threshold
 
-__all__ = ["Choice", "Honest", "Judge", "Judged", "score_of"]
+__all__ = ["Choice", "Honest", "Judge", "Judged", "score_of", "weighted_score"]
 
 #: Bootstrap resamples for the standard error of a score that is not a mean over rows.
 N_BOOTSTRAP = 100
@@ -70,6 +70,32 @@ class Honest:
 
     chosen: np.ndarray
     without: list[np.ndarray]
+
+
+def weighted_score(
+    scoring: Any, classes: np.ndarray, codes: np.ndarray, judged: Judged
+) -> Callable[[np.ndarray], float] | None:
+    """A score of two classes as a function of the rows' weights, None if it is not known as one.
+
+    Standard errors ask for hundreds of scores, and scikit-learn's check and sort the rows for each of them.
+    """
+    of_cells = confusion_score(scoring, classes)
+    if of_cells is not None:
+        cells = 2 * codes + judged.codes
+        return lambda weight: float(np.mean([of_cells(*np.bincount(one, weight, minlength=4)) for one in cells]))
+    if scoring != "roc_auc" or len(classes) != 2:
+        return None
+    places = [np.unique(repeat[:, 1], return_inverse=True)[1] for repeat in judged.predictions]
+
+    def area(weight: np.ndarray) -> float:
+        areas = []
+        for place in places:
+            negative, positive = (np.bincount(place, weight * (codes == code)) for code in (0, 1))
+            below = np.cumsum(negative) - negative / 2  # ties count half
+            areas.append((positive * below).sum() / (positive.sum() * negative.sum()))
+        return float(np.mean(areas))
+
+    return area
 
 
 class Judge:
@@ -268,18 +294,25 @@ class Judge:
         pairs = zip(judged.predictions, judged.codes, strict=True)
         return np.mean([by_row(self.targets.hard, predictions, codes) for predictions, codes in pairs], axis=0)
 
+    def _of_counts(self, judged: Judged) -> Callable[[np.ndarray], float]:
+        """The score as a function of how often each row is drawn."""
+        classes, weight = self.targets.classes, self.targets.weight
+        found = None if classes is None else weighted_score(self.scoring, classes, self.targets.codes, judged)
+        if found is None:
+            return lambda counts: self.score(judged, np.repeat(np.arange(len(counts)), counts))
+        return lambda counts: found(counts if weight is None else counts * weight)
+
     def _bootstrap(self, one: Judged, other: Judged, rows: np.ndarray) -> tuple[float, float]:
-        rng = np.random.default_rng(self.seed)
-        clusters = rows if self.groups is None else self.groups[rows]
-        order = np.argsort(clusters, kind="stable")
-        members = np.split(rows[order], np.unique(clusters[order], return_index=True)[1][1:])
-        seen = len(np.unique(self.targets.codes[rows]))
-        gains: list[float] = []
+        rng, score_one, score_other = np.random.default_rng(self.seed), self._of_counts(one), self._of_counts(other)
+        cluster = np.unique(rows if self.groups is None else self.groups[rows], return_inverse=True)[1]
+        n_clusters, seen = cluster.max() + 1, len(np.unique(self.targets.codes[rows]))
+        counts, gains = np.zeros(len(self.labels), dtype=np.intp), list[float]()
         for _ in range(10 * N_BOOTSTRAP):
-            drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+            drawn = rng.integers(n_clusters, size=n_clusters)
+            counts[rows] = np.bincount(drawn, minlength=n_clusters)[cluster]
             # Most scores are undefined where a class is missing.
-            if self.targets.classes is None or len(np.unique(self.targets.codes[drawn])) == seen:
-                gains.append(self.score(one, drawn) - self.score(other, drawn))
+            if self.targets.classes is None or len(np.unique(self.targets.codes[counts > 0])) == seen:
+                gains.append(score_one(counts) - score_other(counts))
             if len(gains) == N_BOOTSTRAP:
                 break
         if len(gains) < 2:
