@@ -181,7 +181,7 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: np.ndarray | Non
 
 def takes_weights(function: Any) -> bool:
     """Whether a ``fit`` or scorer takes ``sample_weight``, by name or among its ``**params`` (``VotingClassifier``)."""
-    if type(getattr(function, "__self__", None)).__name__ in _ROUTING:
+    if type(getattr(function, "__self__", None)).__name__ in _ROUTING and not get_config()["enable_metadata_routing"]:
         return False
     parameters = inspect.signature(getattr(function, "_score_func", function)).parameters  # of a scorer its function's
     return "sample_weight" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

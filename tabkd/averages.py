@@ -87,7 +87,7 @@ class FittedAverage(BaseEstimator):
         """Labels or values, of shape (n_samples,) or (n_samples, n_outputs)."""
         values = self._mean(X)
         if self.classes is not None:
-            return self.classes[labels_of(values, self.threshold)]
+            return self.classes[labels_of(values, self.threshold, averaged=True)]
         return values[:, 0] if values.shape[1] == 1 else values
 
     @available_if(lambda self: self.classes is not None)

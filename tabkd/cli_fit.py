@@ -176,7 +176,10 @@ def read_tables(
     train = read_table(train_path, free=[*named, *texts])
     # A column that is text in one table must not become numbers where it happens to hold digits alone.
     test = None if test_path is None else read_table(test_path, text=text_columns(train), free=[*named, *texts])
-    sample = None if sample_path is None else read_table(sample_path, free=read_header(sample_path))
+    sample = None
+    if sample_path is not None:
+        names = read_header(sample_path)
+        sample = read_table(sample_path, free=names).set_axis(read_header(sample_path, raw=True), axis=1)
     known = {*train.columns, *([] if test is None else test.columns)}
     plan = plan_columns(
         train,
@@ -375,7 +378,7 @@ def _announce(tables: Tables, settings: Settings) -> None:
     for name, why in plan.dropped.items():
         typer.echo(f"dropped   {name}: {why}")
     if tables.sample is not None and tables.test is not None:
-        found = joining(tables.sample, tables.test, plan.id)
+        found = joining(tables.sample, tables.test, plan.id, target.name)
         rows = "in the order of the test table" if found is None else "matched by " + " = ".join(dict.fromkeys(found))
         typer.echo(f"sample    rows {rows}")
 

@@ -157,8 +157,9 @@ class Column:
         """
         present = values[values.notna()]
         if self.categories and len(present):
-            was, now = isinstance(self.categories[0], str), isinstance(present.iloc[0], str)
-            if was != now and (now or pd.api.types.is_numeric_dtype(values.dtype)):
+            was, numeric = isinstance(self.categories[0], str), pd.api.types.is_numeric_dtype(values.dtype)
+            now = not numeric and isinstance(present.iloc[0], str) and all(isinstance(value, str) for value in present)
+            if (was and numeric) or (now and not was):
                 what = ("text", "numbers") if was else ("numbers", "text")
                 raise ValueError(
                     f"Column {self.name!r} held {what[0]} in fit, and holds {what[1]} ({present.iloc[0]!r}). Read it "

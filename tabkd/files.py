@@ -35,8 +35,8 @@ __all__ = [
 ENCODINGS = ("utf-8-sig", "cp949")
 #: What pandas calls a column whose name is empty, before its position.
 UNNAMED = "Unnamed: "
-#: Of CSV files, and what they may be compressed by.
-_CSV = {"", ".csv", ".txt", ".gz", ".bz2", ".xz", ".zip"}
+#: Of other tables than those that are written here.
+_OTHERS = {".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arrow", ".orc", ".html", ".pkl", ".h5"}
 
 
 class InputError(ValueError):
@@ -88,18 +88,20 @@ def needed(module: str, *, needed_by: str, extra: str) -> Any:
         raise InputError(str(error)) from error
 
 
-def read_header(path: Path) -> list[str]:
+def read_header(path: Path, *, raw: bool = False) -> list[str]:
     """Names of the columns of a table.
 
     Parameters
     ----------
     path : Path
         A CSV or Parquet file.
+    raw : bool
+        Leave the name of one without a name, such as a written index, empty. Else it is called ``"Unnamed: 0"`` by its
+        position, as pandas calls it.
 
     Returns
     -------
     list of str
-        One without a name, such as a written index, is called ``"Unnamed: 0"`` by its position, as pandas calls it.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def read_header(path: Path) -> list[str]:
     for separator, what in ((";", "semicolons"), ("\t", "tabs")):
         if len(names) == 1 and separator in names[0]:
             raise InputError(f"{path} is separated by {what}. Save it with commas, or as Parquet.")
-    return [name or f"{UNNAMED}{i}" for i, name in enumerate(names)]
+    return names if raw else [name or f"{UNNAMED}{i}" for i, name in enumerate(names)]
 
 
 def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] = ()) -> pd.DataFrame:
@@ -215,7 +217,7 @@ def _opened(path: Path) -> Iterator[Any]:
         yield path
         return
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not re.search(r"(^|/)(\.|__MACOSX/)|/$", name)]
+        names = [name for name in archive.namelist() if not re.search(r"(^|/)(\.(?!/)|__MACOSX/)|/$", name)]
         if len(names) != 1:
             raise InputError(f"{path} holds {len(names)} files: {names[:5]}. Give an archive of one table.")
         yield io.BytesIO(archive.read(names[0]))
@@ -311,7 +313,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         needed("pyarrow", needed_by=f"Writing {path.name}", extra="parquet")
     elif path.is_dir():
         raise InputError(f"{path} is a folder. Name a file.")
-    elif path.suffix.lower() not in _CSV:
+    elif path.suffix.lower() in _OTHERS:
         raise InputError(f"{path}: tables are written as .csv (or .csv.gz and others) and .parquet. Use one of these.")
     zipped: Any = (
         {"method": "zip", "archive_name": f"{path.stem.removesuffix('.csv')}.csv"}

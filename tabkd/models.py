@@ -72,14 +72,15 @@ class FittedModel(BaseEstimator):
         return self.members[0].predictions(scores / len(self.members))
 
 
-def labels_of(proba: np.ndarray, threshold: float | None) -> np.ndarray:
+def labels_of(proba: np.ndarray, threshold: float | None, *, averaged: bool = False) -> np.ndarray:
     """Class codes of shape (n_samples,): by the threshold, or the likeliest class, of equally likely ones the first.
 
-    Shares of trees add up to a tie in one order and to nearly one in another: within ``TIE`` they are equally likely.
+    Shares of trees that are ``averaged`` add up to a tie in one order and to nearly one in another: within ``TIE`` they
+    are equally likely.
     """
     if threshold is not None:
         return (proba[:, 1] > threshold).astype(np.intp)
-    return (proba >= proba.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
+    return (proba >= proba.max(axis=1, keepdims=True) - TIE * averaged).argmax(axis=1)
 
 
 class FittedClassifier(ClassifierMixin, FittedModel):
@@ -96,7 +97,8 @@ class FittedClassifier(ClassifierMixin, FittedModel):
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of shape (n_samples,)."""
-        return self.classes[labels_of(self.predict_proba(X), self.threshold)]  # type: ignore[index]
+        averaged = self.link == "probability"
+        return self.classes[labels_of(self.predict_proba(X), self.threshold, averaged=averaged)]  # type: ignore[index]
 
 
 class FittedRegressor(RegressorMixin, FittedModel):

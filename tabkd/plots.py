@@ -124,7 +124,7 @@ class ParetoDisplay:
             ax.scatter(
                 x[self.chosen], y[self.chosen], s=110, facecolors="none", edgecolors="C3", lw=1.5, label="chosen"
             )
-        if self.cost != "n_features":
+        if self.cost != "n_features" and x.max() >= 4 * x.min() > 0:
             ax.set_xscale("log", base=2)
             ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel(_NAMES[self.cost])

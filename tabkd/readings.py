@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from sklearn.utils import get_tags
 
-from tabkd._compat import is_fitted_selector, last_step
+from tabkd._compat import is_fitted_selector, last_step, nested_estimators
 from tabkd.columns import ColumnEncoder
 from tabkd.diagnose import warn_of_prose
 from tabkd.encodings import encoding_for
@@ -103,7 +103,9 @@ def encoder_for(model: Any, rows: Rows, positions: list[int], *, frozen: bool = 
 
 def _refuse_gaps(model: Any, encoder: ColumnEncoder, rows: Rows) -> None:
     """Name the columns of numbers with gaps that a model of scikit-learn cannot read, before anything is fitted."""
-    if not type(model).__module__.startswith("sklearn.") or get_tags(model).input_tags.allow_nan:
+    # Models made of others do not say what those read, nor do dummies, which read nothing.
+    plain = type(model).__module__.startswith("sklearn.") and not type(model).__module__.startswith("sklearn.dummy")
+    if not plain or nested_estimators(model) or get_tags(model).input_tags.allow_nan:
         return
     frame = pd.DataFrame(rows.X)
     gaps = [

@@ -149,10 +149,10 @@ def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:
     ValueError
         If the shape is wrong, or probabilities are outside [0, 1] or do not sum to 1.
     """
-    names = [str(name) for name in getattr(soft_targets, "columns", ())]
-    labels = [] if targets.classes is None else [str(label) for label in targets.classes.tolist()]
+    names = list(getattr(soft_targets, "columns", ()))
+    labels = [] if targets.classes is None else targets.classes.tolist()
     soft = np.asarray(soft_targets, dtype=np.float64)
-    if labels and sorted(names) == sorted(labels):
+    if labels and len(names) == len(labels) and set(names) == set(labels):
         soft = soft[:, [names.index(label) for label in labels]]
     if targets.classes is None and soft.ndim == 1:
         soft = soft.reshape(-1, 1)

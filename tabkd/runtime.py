@@ -27,8 +27,6 @@ METADATA = "tabkd"
 _FORMAT = 2
 _MATRIX = "features"
 _ZERO_DECIMALS = re.compile(r"\.0+$")
-#: Probabilities that differ by less are equal, and the first of them is the label.
-_TIE = 1e-6
 #: Codes of categories where a file reads one matrix.
 _UNKNOWN, _MISSING, _FIRST_CATEGORY = 0, 1, 2
 #: Releases of onnxruntime that load a file and answer wrongly.
@@ -135,6 +133,7 @@ class OnnxPredictor:
         self._text_names = [column.name for column in self._columns if column.type == "string"]
         self._texts = [column for column in self._columns if column.type == "string"]
         self._threshold = self._metadata.get("threshold")
+        self._tie = self._metadata.get("tie", 0.0)  # probabilities that differ by less are equal
         self._bound = None if self._texts and not self._matrix else _BoundRow(self.session, self._outputs[-1])
 
     @property
@@ -219,7 +218,7 @@ class OnnxPredictor:
         if self._threshold is not None:
             code = int(values[1] > self._threshold)
         else:
-            best = max(values) - _TIE
+            best = max(values) - self._tie
             code = next((code for code, value in enumerate(values) if value >= best), 0)
         return Answer(self._labels[code], dict(zip(self._labels, values, strict=True)))
 

@@ -333,7 +333,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._refitted().predict(X)
+        return self._best().predict(X)
 
     @available_if(_refitted("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -347,7 +347,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self._refitted().predict_proba(X)
+        return self._best().predict_proba(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score the best estimator by its ``scoring`` if it has one, else by accuracy or R².
@@ -362,9 +362,9 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         float
         """
-        return self._refitted().score(X, y, sample_weight)
+        return self._best().score(X, y, sample_weight)
 
-    def _refitted(self) -> DistilledEstimator:
+    def _best(self) -> DistilledEstimator:
         check_is_fitted(self)
         if not self.refit:
             raise AttributeError("This search was made with refit=False, which leaves nothing to predict by. Use True.")

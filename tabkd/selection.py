@@ -103,6 +103,8 @@ def greedy_if_better(folds: Folds) -> Weigh:
 
     def weigh(judge: Judge, predictions: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
         inside = [np.intersect1d(rows, outside) for outside in judge.outside(folds)]
+        if not all(map(len, inside)):  # of two folds nothing is left
+            return greedy_weights(judge, predictions, rows)
 
         def again(way: Weigh) -> Judged:
             weights = [way(judge, predictions, left) for left in inside]

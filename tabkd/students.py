@@ -6,6 +6,7 @@ members of an ensemble are averaged. ``adapt`` chooses the adapter by protocol, 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -141,9 +142,10 @@ class WeightedRows(HardLabels):
         name = type(estimator).__name__
         if not takes_weights(estimator.fit):
             twin = name.replace("Classifier", "Regressor")
+            known = twin != name and hasattr(importlib.import_module(type(estimator).__module__), twin)
             raise ValueError(
                 f"{name} cannot learn from soft targets: its fit takes no sample_weight. Use a regressor"
-                f"{f' such as {twin}' if twin != name else ''}, or a classifier that takes weights."
+                f"{f' such as {twin}' if known else ''}, or a classifier that takes weights."
             )
         if any(
             getattr(part, "probability", False) is True for part in [estimator, *nested_estimators(estimator).values()]

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.files import UNNAMED, InputError
+from tabkd.files import InputError
 
 __all__ = ["Answers", "answers_of", "blank_answers", "joining", "prediction_table", "probability_columns", "submission"]
+
+
+#: What stands for nothing in a column that is still to be filled.
+_NONE = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>")
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def prediction_table(ids: pd.Series | None, target: str, answers: Answers, *, pr
     return pd.DataFrame({**made, **probability_columns("probability", answers.proba[:, kept], answers.labels[kept])})
 
 
-def joining(sample: pd.DataFrame, test: pd.DataFrame, id: str | None) -> tuple[str, str] | None:
+def joining(sample: pd.DataFrame, test: pd.DataFrame, id: str | None, target: str) -> tuple[str, str] | None:
     """Columns of the sample and of the test table that name the same rows.
 
     Parameters
@@ -117,6 +121,8 @@ def joining(sample: pd.DataFrame, test: pd.DataFrame, id: str | None) -> tuple[s
     test : DataFrame
     id : str or None
         The column of identifiers, if it is known.
+    target : str
+        A column of the sample that names no rows.
 
     Returns
     -------
@@ -129,7 +135,7 @@ def joining(sample: pd.DataFrame, test: pd.DataFrame, id: str | None) -> tuple[s
         return None
     for name in sample.columns:
         wanted = _normal(sample[name])
-        if wanted.is_unique:
+        if name != target and wanted.is_unique:
             for other in test.columns:
                 ids = _normal(test[other])
                 if ids.is_unique and wanted.isin(ids).all():
@@ -185,7 +191,7 @@ def submission(
         If rows or columns do not match.
     """
     order, columns = np.arange(len(test)), sample.columns.tolist()
-    found = joining(sample, test, id)
+    found = joining(sample, test, id, target)
     if found is not None:
         name, other = found
         columns.remove(name)
@@ -199,7 +205,7 @@ def submission(
     filled = sample.copy()
     for name, values in _fill(sample, columns, target, answers, of_labels):
         filled[name] = values[order]
-    return filled.rename(columns=lambda name: "" if name.startswith(UNNAMED) else name)
+    return filled
 
 
 def _match(wanted: pd.Series, ids: pd.Series, name: str) -> np.ndarray:
@@ -256,7 +262,7 @@ def _like(example: pd.Series, answers: Answers, target: str, of_labels: bool | N
     labels, proba = answers.labels, answers.proba
     if labels is None or proba is None:
         return answers.values
-    values = example[example != ""]
+    values = example[~example.isin(_NONE)]
     numbers = pd.to_numeric(values, errors="coerce")
     numeric = not numbers.isna().any()
     if len(labels) == 2 and numeric:
@@ -267,6 +273,8 @@ def _like(example: pd.Series, answers: Answers, target: str, of_labels: bool | N
             return (answers.values == labels[1]).astype(np.int64)
     if len(values) == 0:
         return answers.values
+    if labels.dtype.kind == "b":
+        values = values.str.capitalize()
     fits = labels.dtype.kind in "iuf" if numeric else set(values) & {str(label) for label in labels}
     if not fits:
         raise InputError(

@@ -159,6 +159,13 @@ def test_whether_to_blend_is_decided_without_the_rows_left_out():
     np.testing.assert_array_equal(*decided)
 
 
+def test_two_folds_are_enough_for_a_blend(numbers, two):
+    folds = make_folds(2, numbers, two, groups=None, classifier=True, seed=0)
+    judge = Judge(Targets(one_hot(two, 2), None, np.unique(two), None, 1.0), seed=0)
+    predictions = np.random.default_rng(0).dirichlet([1, 1], size=(3, 1, len(two)))
+    assert greedy_if_better(folds)(judge, predictions, folds.splits[0][0]).sum() == pytest.approx(1)
+
+
 def test_weights_given_are_divided_by_their_sum(numbers, two):
     assert blend(weights=[3, 1]).fit(numbers, two).weights_.tolist() == [0.75, 0.25]
 

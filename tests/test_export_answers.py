@@ -138,6 +138,14 @@ def test_numbers_beyond_every_float_are_refused(tmp_path):
         answers(model, tmp_path).predict_one({"a": 10**400, "b": 0, "c": 0})
 
 
+def test_nearly_equal_classes_of_a_linear_model_are_not_equal(tmp_path):
+    rows = np.vstack([X, [[1e-7, 0, 0]]])
+    model = LogisticRegression(fit_intercept=False).fit(np.vstack([X, -X]), np.r_[Y, 1 - Y])
+    predictor = answers(model, tmp_path, X=rows)
+    assert predictor.predict(rows).tolist() == model.predict(rows).tolist()
+    assert predictor.predict_one(dict(zip(predictor.columns, rows[-1].tolist(), strict=True))).label == 1
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_classes_that_trees_make_equally_likely_get_one_label_everywhere(tmp_path, seed):
     draw = np.random.default_rng(seed)

@@ -120,7 +120,7 @@ def test_near_finds_names_whatever_their_case() -> None:
 def test_the_one_table_of_an_archive_is_read_whatever_a_mac_puts_beside_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
         archive.writestr("data/", "")
-        archive.writestr("data/t.csv", KOREAN.to_csv(index=False))
+        archive.writestr("./t.csv", KOREAN.to_csv(index=False))
         archive.writestr("__MACOSX/data/._t.csv", "junk")
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.zip"), KOREAN)
 

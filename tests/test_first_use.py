@@ -7,10 +7,19 @@ import pandas as pd
 import pytest
 from catboost import CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, StackingClassifier
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+)
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier, RepeatedStratifiedKFold, StratifiedShuffleSplit
 from sklearn.multiclass import OneVsRestClassifier
@@ -19,6 +28,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd import DistillationReport, DistillationSearchCV, DistilledEstimator, MutualDistilledEstimator
+from tabkd.columns import Column
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 DRAW = np.random.default_rng(0)
@@ -125,9 +135,42 @@ def test_gaps_that_a_student_cannot_read_are_named_before_the_teacher_is_fitted(
         model(LogisticRegression(), NeverFitted()).fit(gaps, Y)
 
 
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=5), cv=2),
+        BaggingClassifier(make_pipeline(SimpleImputer(), LogisticRegression()), n_estimators=2),
+        DummyClassifier(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_gaps_that_a_model_can_read_are_read(teacher):
+    gaps = X.assign(d=X["d"].mask(X.index == 3))
+    assert model(TEACHER, teacher, cross_fit="folds").fit(gaps, Y).predict(gaps).shape == (240,)
+
+
 def test_infinity_is_called_by_its_name():
     with pytest.raises(ValueError, match="infinity"):
         model().fit(X.assign(b=X["b"].mask(X.index == 3, np.inf)), Y)
+
+
+def test_soft_targets_under_numbers_are_taken_by_position():
+    labels = DRAW.integers(12, size=240).astype(str)
+    soft = DRAW.dirichlet(np.ones(12), size=240)
+    one, other = (model(cross_fit="folds").fit(X, labels, soft_targets=given) for given in (soft, pd.DataFrame(soft)))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_strange_category_among_known_ones_is_unknown_in_any_order(order):
+    column = Column("c", "category", (1, 2, 3))
+    assert column.codes(pd.Series([1, "strange"], dtype=object).iloc[order]).tolist() == [[2, 0][i] for i in order]
+
+
+def test_weights_reach_a_student_that_they_are_routed_to():
+    with config_context(enable_metadata_routing=True):
+        student = OneVsRestClassifier(LogisticRegression().set_fit_request(sample_weight=True))
+        assert model(student).fit(X, Y).score(X, Y) > 0.8
 
 
 @pytest.mark.parametrize(("was", "now"), [(str, int), (int, str)])

@@ -16,7 +16,8 @@ ANSWERS = Answers(np.array([0, 1, 0]), PROBA, np.array([0, 1]))
 
 
 def sample(text: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    return frame.set_axis(text.partition("\n")[0].split(","), axis=1)
 
 
 def filled(text: str, test: pd.DataFrame = TEST, id: str | None = "id", **asked: bool | None) -> list[list[object]]:
@@ -48,7 +49,7 @@ def test_identifiers_that_differ_in_zeros_alone_are_different() -> None:
 
 
 def test_nothing_joins_tables_of_other_values() -> None:
-    assert joining(sample("ID,y\na,0\nb,0\nc,0\n"), TEST, "id") is None
+    assert joining(sample("ID,y\na,0\nb,0\nc,0\n"), TEST, "id", "y") is None
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,22 @@ def test_the_metric_decides_between_labels_and_probabilities_and_else_the_sample
 ) -> None:
     rows = filled("id,y\n" + "".join(f"{id},{written}\n" for id in TEST["id"]), of_labels=asked)
     assert [row[1] for row in rows[1:]] == expected
+
+
+def test_the_column_to_fill_names_no_rows() -> None:
+    test = pd.DataFrame({"f": [0.0, 1.0, 2.0]})
+    assert filled("no,y\n9,0\n8,1\n9,2\n", test, None)[1:] == [["9", 0], ["8", 1], ["9", 0]]
+
+
+@pytest.mark.parametrize("nothing", ["NA", "NaN", "null"])
+def test_placeholders_ask_for_labels(nothing: str) -> None:
+    assert [row[1] for row in filled(f"id,y\n07,{nothing}\n05,{nothing}\n06,{nothing}\n")[1:]] == [0, 1, 0]
+
+
+def test_booleans_may_be_written_in_capitals() -> None:
+    answers = Answers(np.array([False, True, False]), PROBA, np.array([False, True]))
+    table = submission(sample("id,y\n07,TRUE\n05,FALSE\n06,TRUE\n"), TEST, "id", "y", answers)
+    assert table["y"].tolist() == [False, True, False]
 
 
 def test_integers_beside_empty_cells_ask_for_labels() -> None:

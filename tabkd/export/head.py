@@ -8,7 +8,7 @@ from tabkd.averages import FittedAverage
 from tabkd.export.graph import Graph
 from tabkd.models import TIE, FittedModel
 
-__all__ = ["add_outputs", "add_predictions", "label_dtype"]
+__all__ = ["add_outputs", "add_predictions", "label_dtype", "tie_of"]
 
 
 def add_predictions(graph: Graph, model: FittedModel, scores: str) -> str:
@@ -63,8 +63,7 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
         return [graph.output("prediction", predictions, graph.dtype, n_outputs)]
     if model.threshold is None:
         # Where a tie is, the first class wins; only averages of probabilities come near to one.
-        averages = isinstance(model, FittedAverage) or model.link == "probability"
-        likeliest = _likeliest(graph, predictions) if averages else predictions
+        likeliest = _likeliest(graph, predictions) if tie_of(model) else predictions
         codes = graph.add("ArgMax", likeliest, axis=1, keepdims=0)
     else:
         above = graph.add("Greater", graph.columns(predictions, 1), graph.constant(float(model.threshold)))
@@ -76,6 +75,11 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
         graph.output("label", codes, label_dtype(model.classes)),
         graph.output("probabilities", predictions, graph.dtype, len(labels)),
     ]
+
+
+def tie_of(model: FittedModel | FittedAverage) -> float:
+    """Probabilities that differ by less are equal."""
+    return TIE if isinstance(model, FittedAverage) or model.link == "probability" else 0.0
 
 
 def _likeliest(graph: Graph, predictions: str) -> str:

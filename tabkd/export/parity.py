@@ -135,21 +135,14 @@ def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generat
     if thresholds is None or not len(thresholds):
         if column.typical:
             drawn = np.interp(rng.random(_N_PLAIN), np.linspace(0, 1, len(column.typical)), column.typical)
-            return (
-                np.round(drawn).astype(np.int64) if column.kind == "integer" else drawn.astype(np.float32).astype(float)
-            )
-        if column.kind == "integer":
-            return np.arange(-8, 64)
-        return _held_by_float32(rng.normal(scale=2, size=_N_PLAIN))
+        else:
+            drawn = rng.normal(scale=2, size=_N_PLAIN)
+        return np.round(drawn).astype(np.int64) if column.kind == "integer" else drawn.astype(np.float32).astype(float)
     near = thresholds.astype(np.float32)
     with np.errstate(over="ignore"):
         sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
     pool = np.unique(np.concatenate([near, *sides])).astype(float)
     return pool[np.isfinite(pool)]
-
-
-def _held_by_float32(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32).astype(float)
 
 
 def _as_typed(column: Column, pool: np.ndarray) -> np.ndarray:
@@ -217,8 +210,9 @@ def scale_of(expected: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (n_samples, n_outputs)
     """
-    number = np.finfo(np.float32)
-    return np.ptp(expected, axis=0) + _STEPS * number.eps / TOLERANCE * np.abs(expected) + number.tiny
+    number, size = np.finfo(np.float32), np.abs(expected)
+    spread = np.ptp(expected, axis=0) if len(expected) > 1 else size
+    return spread + _STEPS * number.eps / TOLERANCE * size + number.tiny
 
 
 def _answers(model: Any, table: pd.DataFrame, classify: bool) -> tuple[np.ndarray, np.ndarray]:

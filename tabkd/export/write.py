@@ -20,7 +20,7 @@ from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.graph import Graph
-from tabkd.export.head import add_outputs, add_predictions
+from tabkd.export.head import add_outputs, add_predictions, tie_of
 from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
@@ -123,6 +123,8 @@ def to_onnx(
     if fitted.classes is not None:
         threshold = None if fitted.threshold is None else float(graph.dtype(fitted.threshold))  # as the graph holds it
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
+        if threshold is None and tie_of(fitted):
+            described["tie"] = tie_of(fitted)
     unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
     thresholds = _thresholds(fitted, readings)
     if given is None and not thresholds and is_plain(model):
