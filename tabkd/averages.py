@@ -57,6 +57,11 @@ class FittedAverage(BaseEstimator):
         return self.classes
 
     @property
+    def averaged(self) -> bool:
+        """Whether probabilities may be tied as those of forests are: they are averages here, too."""
+        return True
+
+    @property
     def members(self) -> list[Member]:
         """The members of all models."""
         return [member for model in self.models for member in model.members]
@@ -87,7 +92,7 @@ class FittedAverage(BaseEstimator):
         """Labels or values, of shape (n_samples,) or (n_samples, n_outputs)."""
         values = self._mean(X)
         if self.classes is not None:
-            return self.classes[labels_of(values, self.threshold, averaged=True)]
+            return self.classes[labels_of(values, self.threshold, averaged=self.averaged)]
         return values[:, 0] if values.shape[1] == 1 else values
 
     @available_if(lambda self: self.classes is not None)

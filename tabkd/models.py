@@ -60,6 +60,11 @@ class FittedModel(BaseEstimator):
         """The scale on which the members are averaged."""
         return self.members[0].link
 
+    @property
+    def averaged(self) -> bool:
+        """Whether probabilities are shares that were averaged, as those of forests, and so may be tied."""
+        return self.link == "probability" and not hasattr(self.members[0].adapter.estimator, "fit_soft")
+
     def fit(self, X: Any, y: Any = None) -> FittedModel:
         """Do nothing: the members are fitted already."""
         return self
@@ -97,8 +102,7 @@ class FittedClassifier(ClassifierMixin, FittedModel):
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of shape (n_samples,)."""
-        averaged = self.link == "probability"
-        return self.classes[labels_of(self.predict_proba(X), self.threshold, averaged=averaged)]  # type: ignore[index]
+        return self.classes[labels_of(self.predict_proba(X), self.threshold, averaged=self.averaged)]  # type: ignore[index]
 
 
 class FittedRegressor(RegressorMixin, FittedModel):

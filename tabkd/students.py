@@ -142,7 +142,9 @@ class WeightedRows(HardLabels):
         name = type(estimator).__name__
         if not takes_weights(estimator.fit):
             twin = name.replace("Classifier", "Regressor")
-            known = twin != name and hasattr(importlib.import_module(type(estimator).__module__), twin)
+            known = twin != name and hasattr(
+                importlib.import_module(type(estimator).__module__.partition("._")[0]), twin
+            )
             raise ValueError(
                 f"{name} cannot learn from soft targets: its fit takes no sample_weight. Use a regressor"
                 f"{f' such as {twin}' if known else ''}, or a classifier that takes weights."

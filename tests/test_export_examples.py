@@ -287,7 +287,7 @@ def test_c_program_writes_numbers_as_python_does(ort, tmp_path):
     drawn = np.random.default_rng(0).integers(0, 2**32, 5000, dtype=np.uint32).view(np.float32)
     odd = [0.0, -0.0, 0.1, 3.0, 1e-4, 9.9999e-5, 1e-5, 2.5e-7, 1e15, 1e16, 1.5e22, 123456.7, 16777216.0, 3.4028235e38]
     numbers = np.concatenate([drawn[~np.isnan(drawn)], np.array(odd, dtype=np.float32)]).astype(float).tolist()
-    headers = "".join(f"#include <{name}.h>\n" for name in ("math", "stdio", "stdlib", "string"))
+    headers = "".join(f"#include <{name}.h>\n" for name in ("locale", "math", "stdio", "stdlib", "string"))
     main = 'int main(void) { float x; while (scanf("%f", &x) == 1) puts(decimal(x).text); }\n'
     program = compiled(headers + c_templates.HELPERS["decimal"] + main, tmp_path, ort)
     asked = "\n".join(map(repr, numbers))

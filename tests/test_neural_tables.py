@@ -279,7 +279,7 @@ def test_file_of_a_student_takes_raw_columns(student, ensemble, table, two, tmp_
     ).fit(table, two)  # fmt: skip
     predictor = OnnxPredictor(model.to_onnx(tmp_path / "student.onnx", X=table))
     assert predictor.columns == ["a", "b", "city", "flag", "count"]
-    assert predictor.metadata["proof"]["largest_difference"] < 1e-6
+    assert predictor.metadata["proof"]["largest_difference"] < 2e-6  # of a value, relative to how far values spread
 
 
 @both

@@ -79,7 +79,7 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
 
 def tie_of(model: FittedModel | FittedAverage) -> float:
     """Probabilities that differ by less are equal."""
-    return TIE if isinstance(model, FittedAverage) or model.link == "probability" else 0.0
+    return TIE if model.averaged else 0.0
 
 
 def _likeliest(graph: Graph, predictions: str) -> str:

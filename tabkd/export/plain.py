@@ -111,7 +111,7 @@ def _check_stand_in(model: Any, fitted: Any, X: Any) -> None:
             f"{expected[row].tolist()}, in float32 {found[row].tolist()}. Take an offset off the column (seconds since "
             "the first row, not since 1970), or fit it on float32."
         )
-    likeliest = labels_of(expected, None, averaged=fitted.link == "probability") if classify else 0
+    likeliest = labels_of(expected, None, averaged=fitted.averaged) if classify else 0
     if classify and len(odd := np.flatnonzero(answers[:, 0] != fitted.classes[likeliest])):
         row = int(odd[0])
         raise ValueError(
