@@ -51,9 +51,10 @@ def part_mobilebert(seeds: list[int]) -> Iterator[dict[str, Any]]:
     for seed in seeds:
         teacher = fine_tuned(seed)
         tokenizer, n_layers = teacher.reader_.tokenizer, teacher.model_.config.num_hidden_layers
+        width = 64 if QUICK else 256
         shape = MobileBertConfig(
-            hidden_size=256, num_hidden_layers=n_layers, num_attention_heads=4, intermediate_size=512,
-            embedding_size=128, intra_bottleneck_size=128, num_feedforward_networks=2,
+            hidden_size=width, num_hidden_layers=n_layers, num_attention_heads=4, intermediate_size=2 * width,
+            embedding_size=width // 2, intra_bottleneck_size=width // 2, num_feedforward_networks=2,
         )  # fmt: skip
         student = drawn(shape, seed, like=teacher.model_)
         yield {"seed": seed, "model": "teacher", "accuracy": accuracy(teacher, *test)}
@@ -101,7 +102,7 @@ def tinybert(seed: int) -> dict[str, float]:
     empty = drawn("tinybert-4x312", seed, like=teacher.model_, head="masked_lm")
     tokenizer = teacher.reader_.tokenizer
     settings: dict[str, Any] = {"tokenizer": tokenizer, "learning_rate": 3e-4}
-    raw = [*wikitext("valid", 20_000 if QUICK else None), "", *data["train"][0]]
+    raw = [*wikitext("valid", 4_000 if QUICK else None), "", *data["train"][0]]
     general = MaskedLanguageModel(
         empty, teacher=AutoModel.from_pretrained(minilm()), objective="tinybert", max_length=64, random_state=seed,
         epochs=EPOCHS / 4, **settings,
