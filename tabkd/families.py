@@ -270,9 +270,10 @@ def _balances_weights(estimator: Any) -> bool:
 
 def _writable(X: Any) -> Any:
     """A frame that scikit-learn's trees accept: with numbers that are not finite they refuse read-only arrays."""
-    if not isinstance(X, pd.DataFrame) or X.to_numpy().flags.writeable:
+    if not isinstance(X, pd.DataFrame):
         return X
-    if X.to_numpy().dtype.kind == "f" and np.isfinite(X.to_numpy()).all():
+    values = X.to_numpy()
+    if values.flags.writeable or (values.dtype.kind == "f" and np.isfinite(values).all()):
         return X
     return pd.DataFrame({name: X[name] for name in X}, copy=False)  # columns apart, so that an array is a copy
 

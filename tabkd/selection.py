@@ -5,7 +5,7 @@ Predictions have the shape ``(n_repeats, n_samples, n_outputs)``, as everywhere 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -90,12 +90,20 @@ def chosen_again(judge: Judge, members: Sequence[Honest], folds: Folds, weigh: W
     Judged
     """
 
-    def answers(split: int, rows: np.ndarray) -> tuple[np.ndarray, float | None]:
-        predictions = [member.without[split] for member in members]
+    outside = enumerate(judge.outside(folds))
+    return _held_out(judge, folds, weigh, (([member.without[i] for member in members], rows) for i, rows in outside))
+
+
+def _held_out(
+    judge: Judge, folds: Folds, weigh: Weigh, known: Iterable[tuple[Sequence[np.ndarray], np.ndarray]]
+) -> Judged:
+    """The test rows of each split, by weights and a threshold from the predictions and rows that are known for it."""
+
+    def answers(predictions: Sequence[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, float | None]:
         mean = blended(predictions, weigh(judge, predictions, rows))
         return mean, judge.cut(mean, rows)
 
-    return judge.held_out(folds, (answers(split, rows) for split, rows in enumerate(judge.outside(folds))))
+    return judge.held_out(folds, (answers(*one) for one in known))
 
 
 def greedy_if_better(folds: Folds) -> Weigh:
@@ -106,13 +114,11 @@ def greedy_if_better(folds: Folds) -> Weigh:
         if not all(map(len, inside)):  # of two folds nothing is left
             return greedy_weights(judge, predictions, rows)
 
-        def again(way: Weigh) -> Judged:
-            weights = [way(judge, predictions, left) for left in inside]
-            means = [blended(predictions, own) for own in weights]
-            cuts = [judge.cut(mean, left) for mean, left in zip(means, inside, strict=True)]
-            return judge.held_out(folds, zip(means, cuts, strict=True))
-
-        gain, _ = judge.compare(again(greedy_weights), again(best_weights), rows)
+        blend, single = (
+            _held_out(judge, folds, way, ((predictions, left) for left in inside))
+            for way in (greedy_weights, best_weights)
+        )
+        gain, _ = judge.compare(blend, single, rows)
         return (greedy_weights if gain > 0 else best_weights)(judge, predictions, rows)
 
     return weigh

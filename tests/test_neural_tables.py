@@ -279,7 +279,8 @@ def test_file_of_a_student_takes_raw_columns(student, ensemble, table, two, tmp_
     ).fit(table, two)  # fmt: skip
     predictor = OnnxPredictor(model.to_onnx(tmp_path / "student.onnx", X=table))
     assert predictor.columns == ["a", "b", "city", "flag", "count"]
-    assert predictor.metadata["proof"]["largest_difference"] < 2e-6  # of a value, relative to how far values spread
+    # Values are relative to how far they spread alone, which is half of their spread and size.
+    assert predictor.metadata["proof"]["largest_difference"] < (2e-6 if student in REGRESSORS else 1e-6)
 
 
 @both

@@ -37,10 +37,11 @@ def add_trees(graph: Graph, features: str, trees: Trees) -> str:
     base = trees.base + sum(
         (tree.value[0] for tree in trees.trees if len(tree.feature) == 1), np.zeros(trees.n_outputs)
     )
-    exact = _adds_up_exactly(parts)
-    unit = None if base.any() or exact else _unit(parts)
+    if _adds_up_exactly(parts):
+        return _add_sum(graph, features, parts, base)
+    unit = None if base.any() else _unit(parts)
     if unit is None:
-        return _add_sum(graph, features, *((parts, base) if exact else _centred(parts, base)))
+        return _add_sum(graph, features, *_centred(parts, base))
     whole = [replace(tree, value=np.round(tree.value / unit)) for tree in parts]
     return graph.add("Div", _add_sum(graph, features, whole, base), graph.constant(1 / unit))
 

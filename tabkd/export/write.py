@@ -239,9 +239,10 @@ def _add_model(graph: Graph, inputs: Inputs, reading: _Reading) -> tuple[str, in
         scores = add_tree_scores(graph, features, read, model.link, model.classes)
         return add_predictions(graph, model, scores), merged.n_outputs
     scored = [add_scores(add_prepared(inputs, member, reading.sample), member.adapter) for member in model.members]
-    answers = model.members[0].raw(take_rows(reading.sample, [0]))
-    n_outputs = answers.shape[1] if model.classes is None else len(model.classes)
-    return add_predictions(graph, model, graph.mean(scored)), n_outputs
+    predictions = add_predictions(graph, model, graph.mean(scored))
+    if model.classes is not None:
+        return predictions, len(model.classes)
+    return predictions, model.members[0].raw(take_rows(reading.sample, [0])).shape[1]
 
 
 def _trees_of(member: Member, ends: np.ndarray, imputed: np.ndarray, texts: Texts) -> Trees | None:
