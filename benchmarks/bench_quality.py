@@ -5,7 +5,8 @@ The teacher reads every column in both, is cross-fitted on pairs of folds, and i
 
 run: fit what is still missing, and append each result to ``results/quality.jsonl``. Stopped, by ``timeout 1h`` say, it
 goes on from there.
-summary: gaps recovered, tables won and lost, and the figures they are held to, into ``results/quality.json``.
+summary: for each number of rows, gaps recovered, tables won and lost, and the figures they are held to, into
+``results/quality.json``.
 
 Run: python benchmarks/bench_quality.py [--quick] [--parts run,summary] [--tables adult,...] [--rows 1000,...]
      [--seeds 0,1,...] [--settings privileged] [--students tree,...] [--options auto,...]
@@ -283,12 +284,12 @@ def part_summary(given: Any, store: Path) -> None:
     frame = pd.DataFrame(read(store), columns=[*KEY, "task", "loss", "score"])
     frame = frame[np.logical_and.reduce([frame[name].isin(values) for name, values in chosen.items()])]
     frame = frame[frame["student"].isin([*given.students, ""]) & frame["option"].isin([*given.options, *REFERENCES])]
-    if frame["option"].isin(REFERENCES).all():
-        print("no results yet: run them first, or choose others")
-        return
-    save(question, "gaps", gaps(frame))
-    save(question, "winners", winners(frame))
-    save(question, "figures", figures(frame))
+    for n_rows, part in frame.groupby("rows"):
+        if part["option"].isin(REFERENCES).all():
+            print(f"no results of {n_rows} rows yet: run them first, or choose others")
+            continue
+        for name, summary in {"gaps": gaps, "winners": winners, "figures": figures}.items():
+            save(question, f"{name}_{n_rows}", summary(part))
 
 
 PARTS = {"run": part_run, "summary": part_summary}

@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 def main(path: str = "quality.png") -> None:
-    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["gaps"]
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["gaps_3000"]
     found = {(row["setting"], row["student"], row["option"]): 100 * row["gap_auc"] for row in rows}
     figure, panels = plt.subplots(1, 2, figsize=(9.5, 4.2), sharex=True, sharey=True, layout="constrained")
     for axes, (setting, title) in zip(panels, SETTINGS.items(), strict=True):
