@@ -32,7 +32,8 @@ from sklearn.model_selection import KFold, RepeatedStratifiedKFold, StratifiedKF
 
 from tabkd import DistilledEstimator, evaluate_distillation
 from tabkd.columns import ColumnEncoder
-from tabkd.crossfit import cross_fit_students, cross_fit_teacher, make_folds
+from tabkd.crossfit import cross_fit_students, cross_fit_teacher
+from tabkd.folds import make_folds
 from tabkd.learners import Learner
 from tabkd.recipe import ALPHAS
 from tabkd.rows import Rows, read_rows

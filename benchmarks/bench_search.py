@@ -32,7 +32,8 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
 
 from tabkd import DistillationSearchCV, DistilledEstimator
-from tabkd.crossfit import cross_fit_students, cross_fit_teacher, make_folds
+from tabkd.crossfit import cross_fit_students, cross_fit_teacher
+from tabkd.folds import make_folds
 from tabkd.recipe import Recipe
 from tabkd.rows import read_rows
 from tabkd.spaces import draw, parameter_names

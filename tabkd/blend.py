@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 
 from tabkd._compat import BaseComposition, clone_estimator, is_regressor
 from tabkd.averages import FittedAverage
-from tabkd.crossfit import Folds, make_folds
 from tabkd.deployed import Deployed
 from tabkd.estimator import DistilledEstimator
+from tabkd.folds import Folds, make_folds
 from tabkd.recipe import Recipe
 from tabkd.rows import Rows, begin_fit, read_rows, read_seed
 from tabkd.scoring import Honest, Judge

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.competition import MIN_ROWS, Target, identifier, read_target
+from tabkd.competition import MIN_ROWS, identifier
 from tabkd.drift import Apart, Drift, find_drift, moves, quantiles
 from tabkd.files import InputError, near
 from tabkd.frames import as_table
 from tabkd.heldout import N_FOLDS, HeldOut
 from tabkd.leaks import find_leaks
 from tabkd.paired import PairedColumn, kind_of, pair
+from tabkd.target_column import Target, read_target
 
 __all__ = ["TableCheck", "check_tables"]
 

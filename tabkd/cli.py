@@ -48,8 +48,9 @@ def demo(
     with reported():
         from sklearn.datasets import load_breast_cancer
 
-        from tabkd.competition import plan_columns, read_target
+        from tabkd.competition import plan_columns
         from tabkd.results import prepare_folder
+        from tabkd.target_column import read_target
 
         prepare_folder(out, overwrite=overwrite or _is_demo(out))
         data = load_breast_cancer(as_frame=True)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tabkd.cli_texts import TextSettings
-    from tabkd.competition import Plan, Target
+    from tabkd.competition import Plan
     from tabkd.presets import Metric
+    from tabkd.target_column import Target
 
 __all__ = ["Settings", "Tables", "fit", "fit_tables", "read_tables"]
 
@@ -163,8 +164,9 @@ def read_tables(
     texts: list[str] | None = None,
 ) -> Tables:
     """Read the tables that a command names, and plan which column is what."""
-    from tabkd.competition import check_columns, plan_columns, read_target, text_columns
+    from tabkd.competition import check_columns, plan_columns, text_columns
     from tabkd.files import UNNAMED, InputError, as_written, read_header, read_table
+    from tabkd.target_column import read_target
 
     if sample_path is not None and test_path is None:
         raise InputError("--sample-submission needs the rows to predict. Give them with --test.")

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
 from tabkd._compat import is_regressor, takes_weights
-from tabkd.crossfit import make_folds
+from tabkd.folds import make_folds
 from tabkd.frames import rows_of
 from tabkd.rows import read_rows, read_seed
 

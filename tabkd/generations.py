@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.crossfit import Folds, Job, cross_fit
+from tabkd.crossfit import Job, cross_fit
+from tabkd.folds import Folds
 from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.targets import Targets
 from tabkd.teaching import Teaching

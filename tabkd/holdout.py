@@ -10,7 +10,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from tabkd.columns import ColumnEncoder
-from tabkd.crossfit import Folds, Job, StudentFit, TeacherFit, cross_fit, untested
+from tabkd.crossfit import Job, StudentFit, TeacherFit, cross_fit, untested
+from tabkd.folds import Folds
 from tabkd.learners import Learner, Member
 from tabkd.recipe import Recipe
 from tabkd.scoring import Choice

@@ -19,7 +19,8 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold
 
 from tabkd._compat import clone_estimator, seeded
-from tabkd.columns import FIRST_CATEGORY, Column, ColumnEncoder
+from tabkd.column import FIRST_CATEGORY, Column
+from tabkd.columns import ColumnEncoder
 from tabkd.families import limit_threads, quiet
 from tabkd.frames import has_names
 from tabkd.impute import MAX_CATEGORIES, MIN_SHARE, Impute

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tabkd.competition import MIN_ROWS, Target
+from tabkd.competition import MIN_ROWS
 from tabkd.files import InputError
 from tabkd.heldout import N_FOLDS, HeldOut, alone, make_folds
 from tabkd.paired import PairedColumn
+from tabkd.target_column import Target
 
 __all__ = ["ROW_ORDER", "SUSPICIOUS", "find_leaks"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tabkd.columns import Column
+from tabkd.column import Column
 
 __all__ = ["PairedColumn", "kind_of", "pair"]
 

@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from tabkd._compat import clone_estimator, last_step
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
-from tabkd.crossfit import Folds, Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher, make_folds
+from tabkd.crossfit import Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher
+from tabkd.folds import Folds, make_folds
 from tabkd.frames import column_positions
 from tabkd.learners import Learner, Member
 from tabkd.models import FittedModel, fitted_model

@@ -13,18 +13,9 @@ from tqdm.auto import tqdm
 
 from tabkd._compat import is_regressor, last_step
 from tabkd.columns import ColumnEncoder
-from tabkd.crossfit import (
-    Folds,
-    Job,
-    StudentFit,
-    TeacherFit,
-    cross_fit,
-    cross_fit_students,
-    cross_fit_teacher,
-    frozen_fit,
-    make_folds,
-)
+from tabkd.crossfit import Job, StudentFit, TeacherFit, cross_fit, cross_fit_students, cross_fit_teacher, frozen_fit
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
+from tabkd.folds import Folds, make_folds
 from tabkd.frames import rows_of
 from tabkd.generations import known_rows, told_by_folds, told_by_students
 from tabkd.impute import Impute, privileged_columns, read_impute

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import get_scorer_names
 
-from tabkd.competition import Plan, Target
+from tabkd.competition import Plan
 from tabkd.files import InputError, replacing, write_table
 from tabkd.presets import Metric
 from tabkd.scoring import Judge
 from tabkd.submission import probability_columns
+from tabkd.target_column import Target
 from tabkd.targets import Targets
 
 __all__ = [

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from tabkd._compat import check_sample_weight
-from tabkd.crossfit import Folds
+from tabkd.folds import Folds
 from tabkd.frames import as_table, has_names, is_texts
 from tabkd.targets import Targets, one_hot
 

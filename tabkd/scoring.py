@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, check_scoring, get_scorer, r2_score
 
 from tabkd._compat import is_regressor, scores_labels, takes_weights
-from tabkd.crossfit import Folds
+from tabkd.folds import Folds
 from tabkd.models import labels_of
 from tabkd.stored import StoredClassifier, StoredRegressor
 from tabkd.targets import Targets

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from tabkd.crossfit import Folds
+from tabkd.folds import Folds
 from tabkd.scoring import Honest, Judge, Judged
 
 __all__ = ["Weigh", "best_weights", "blended", "chosen_again", "greedy_if_better", "greedy_weights", "mean_of"]

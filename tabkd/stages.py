@@ -13,7 +13,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from tabkd.crossfit import Folds
+from tabkd.folds import Folds
 from tabkd.rows import Rows
 from tabkd.spaces import Space, draw
 from tabkd.studies import DEFAULT, finished, mark_as_mine, open_study, reclaim, under_way

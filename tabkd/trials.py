@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from tabkd._compat import clone_estimator
-from tabkd.crossfit import Folds, StudentFit, cross_fit_students
+from tabkd.crossfit import StudentFit, cross_fit_students
 from tabkd.export import to_onnx
+from tabkd.folds import Folds
 from tabkd.frames import rows_of
 from tabkd.learners import ExtraRows, Learner
 from tabkd.models import FittedModel

@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, RepeatedStratified
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd import BlendedEstimator, DistilledEstimator, selection
-from tabkd.crossfit import make_folds
+from tabkd.folds import make_folds
 from tabkd.scoring import Honest, Judge
 from tabkd.selection import best_weights, chosen_again, greedy_if_better, greedy_weights
 from tabkd.targets import Targets, one_hot

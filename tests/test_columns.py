@@ -19,7 +19,8 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from tabkd import DistilledEstimator
-from tabkd.columns import Column, ColumnEncoder
+from tabkd.column import Column
+from tabkd.columns import ColumnEncoder
 from tabkd.frames import as_table, column_positions
 from tabkd.targets import one_hot
 

@@ -13,7 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from tabkd import DistilledEstimator
-from tabkd.crossfit import cross_fit_teacher, make_folds
+from tabkd.crossfit import cross_fit_teacher
+from tabkd.folds import make_folds
 from tabkd.learners import Learner
 from tabkd.targets import Targets, one_hot
 

@@ -28,7 +28,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd import DistillationReport, DistillationSearchCV, DistilledEstimator, MutualDistilledEstimator
-from tabkd.columns import Column
+from tabkd.column import Column
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 DRAW = np.random.default_rng(0)

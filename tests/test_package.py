@@ -26,6 +26,7 @@ LAYERS = [
     {"tabkd.runtime"},
     {"tabkd.targets", "tabkd.files", "tabkd.thresholds"},
     {"tabkd.links", "tabkd.frames", "tabkd.families"},
+    {"tabkd.column", "tabkd.folds", "tabkd.target_column"},
     {"tabkd.columns", "tabkd.twins", "tabkd.adapter"},
     {"tabkd.boosters", "tabkd.encodings", "tabkd.munge", "tabkd.impute", "tabkd.privileged"},
     {"tabkd.students", "tabkd.imputer", "tabkd.text_spans"},
@@ -142,7 +143,7 @@ EXPORTING = {f"tabkd.neural.{name}" for name in ("onnx", "onnx_spans", "parity",
 def test_neural_modules_build_on_targets_alone_but_for_export(name):
     own = {module for module in own_imports(name) if not module.startswith("tabkd.neural")}
     exporting = {module for module in own if module.startswith(("tabkd.export", "tabkd.runtime", "tabkd.files"))}
-    reading = {"tabkd.columns", "tabkd.frames"} if name.startswith("tabkd.neural.table") else set()
+    reading = {"tabkd.column", "tabkd.columns", "tabkd.frames"} if name.startswith("tabkd.neural.table") else set()
     left = own - (exporting | {"tabkd"} if name in EXPORTING else set()) - reading
     assert left <= {"tabkd._compat", "tabkd.targets", "tabkd.links", "tabkd.stored"}
 

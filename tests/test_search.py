@@ -34,7 +34,7 @@ from xgboost import XGBClassifier
 import tabkd.recipe
 import tabkd.studies
 from tabkd import DistillationSearchCV, DistilledEstimator, evaluate_distillation
-from tabkd.crossfit import make_folds
+from tabkd.folds import make_folds
 from tabkd.spaces import default_space, parameter_names
 
 #: On this small table a teacher is no help, which an estimator with a number for alpha says.

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.columns import FIRST_CATEGORY, MISSING, UNKNOWN, Column, ColumnEncoder
+from tabkd.column import FIRST_CATEGORY, MISSING, UNKNOWN, Column
+from tabkd.columns import ColumnEncoder
 from tabkd.export.categories import UNSEEN, labelled
 from tabkd.export.graph import Graph
 from tabkd.export.lookups import Bit, Lookup

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.columns import FIRST_CATEGORY, UNKNOWN
+from tabkd.column import FIRST_CATEGORY, UNKNOWN
 from tabkd.export.described import is_coded, known_values
 from tabkd.files import replacing
 from tabkd.runtime import OnnxPredictor

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tabkd.averages import FittedAverage
-from tabkd.columns import Column
+from tabkd.column import Column
 from tabkd.export.categories import UNSEEN
 from tabkd.export.inputs import input_name
 from tabkd.models import FittedModel

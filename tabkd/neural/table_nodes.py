@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from tabkd.columns import FIRST_CATEGORY, MISSING, UNKNOWN
+from tabkd.column import FIRST_CATEGORY, MISSING, UNKNOWN
 from tabkd.export.categories import labelled
 from tabkd.neural.table_models import Block, FTTransformer, Perceptron
 from tabkd.neural.table_reader import CLIP, TableReader

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tabkd.columns import FIRST_CATEGORY, MISSING, Column, ColumnEncoder
+from tabkd.column import FIRST_CATEGORY, MISSING, Column
+from tabkd.columns import ColumnEncoder
 
 __all__ = ["CLIP", "TableReader"]
 

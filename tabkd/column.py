@@ -1,0 +1,199 @@
+"""One column of a table: its name, its kind, its categories, and its values as codes, numbers or texts."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tabkd.frames import Table
+
+__all__ = ["Column"]
+
+UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
+#: float32 holds every whole number up to here.
+EXACT_INTEGERS = 2**24
+#: What is kept of a column's numbers, to draw others like them.
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: Prose has so many different texts at least, of so many words on average.
+_MANY_TEXTS, _WORDS = 50, 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table as ``fit`` saw it.
+
+    Attributes
+    ----------
+    name : str or int
+        Its name, or its position in a table without names.
+    kind : {"number", "integer", "boolean", "category", "other"}
+        Missing values are NaN for the first three; for categories NaN, None and ``""``.
+    categories : tuple
+        The known categories in sorted order: all strings, or all numbers. A column that CatBoost reads as text has
+        its known texts here.
+    none : bool
+        Whether None was among its values: what reads the table by itself may tell it from NaN.
+    typical : tuple of float
+        Smallest, largest and quartiles of some of its numbers, to draw others like them.
+    """
+
+    name: str | int
+    kind: str
+    categories: tuple[Any, ...] = ()
+    none: bool = False
+    typical: tuple[float, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def read(cls, name: str | int, values: pd.Series) -> Column:
+        """Find out a column's kind and categories.
+
+        Raises
+        ------
+        TypeError
+            If the values are dates or times, or objects that are neither text nor numbers.
+        """
+        dtype = values.dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            known = dtype.categories[dtype.categories != ""]
+            return cls(name, "category", tuple(known.tolist()) if dtype.ordered else _sorted_categories(known))
+        if pd.api.types.is_bool_dtype(dtype):
+            return cls(name, "boolean")
+        if pd.api.types.is_complex_dtype(dtype):
+            raise ValueError(f"Complex data not supported (column {name!r}). Split it into two columns.")
+        if pd.api.types.is_numeric_dtype(dtype):
+            kind = "integer" if pd.api.types.is_integer_dtype(dtype) else "number"
+            if kind == "integer" and values.notna().any() and values.abs().max() > EXACT_INTEGERS:
+                warnings.warn(
+                    f"Column {name!r} holds integers beyond 2**24, which float32 rounds to multiples "
+                    "of 2 or more. Use differences, or a category if it is a code.",
+                    stacklevel=2,
+                )
+            return cls(name, kind)
+        if pd.api.types.is_datetime64_any_dtype(dtype) or dtype.kind in "mM":
+            raise _dates_refused(name, dtype)
+        present = values[values.notna()]
+        if all(isinstance(value, str) for value in present):
+            return cls(name, "category", _sorted_categories(present[present != ""].unique()))
+        if all(isinstance(value, bool | np.bool_) for value in present):
+            return cls(name, "boolean")
+        if all(isinstance(value, int | float | np.number) for value in present):
+            return cls(name, "number")
+        odd = next(v for v in present if not isinstance(v, str))
+        if isinstance(odd, datetime.date | datetime.time | datetime.timedelta | pd.Period):
+            raise _dates_refused(name, type(odd).__name__)
+        raise TypeError(
+            f"Column {name!r} mixes text with {odd!r} ({type(odd).__name__}): every argument must be a string "
+            "or every one a number. Convert it with .astype(str) or pd.to_numeric."
+        )
+
+    @classmethod
+    def read_any(cls, name: str | int, values: pd.Series) -> Column:
+        """The same for what reads the table by itself, which may be dates and whatever else (kind ``"other"``)."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                column = cls.read(name, values)
+            except (TypeError, ValueError):
+                return cls(name, "other")
+        held = values.dtype == object and any(value is None for value in values)
+        return replace(column, none=held)
+
+    def with_typical(self, X: Table, position: int) -> Column:
+        """The column with what is typical of its numbers, where it holds any."""
+        if self.kind not in ("number", "integer"):
+            return self
+        values = X.iloc[:, position] if isinstance(X, pd.DataFrame) else X[:, position]
+        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        finite = numbers[np.isfinite(numbers)]
+        return replace(self, typical=tuple(np.quantile(finite, _QUANTILES).tolist())) if len(finite) else self
+
+    def with_texts(self, values: pd.Series) -> Column:
+        """The column with its known texts as categories, also where they are texts of numbers."""
+        return replace(self, categories=tuple(sorted(set(self.texts(values)) - {""})))
+
+    def is_prose(self, n_samples: int) -> bool:
+        """Whether most rows hold a text of several words of their own, which is no category."""
+        texts = [text for text in self.categories if isinstance(text, str)]
+        if len(texts) < max(_MANY_TEXTS, n_samples / 2):
+            return False
+        return sum(len(text.split()) for text in texts) >= _WORDS * len(texts)
+
+    def codes(self, values: pd.Series) -> np.ndarray:
+        """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order.
+
+        Raises
+        ------
+        ValueError
+            If the categories are text and the values numbers, or the other way round: none would be known.
+        """
+        present = values[values.notna()]
+        if self.categories and len(present):
+            was, numeric = isinstance(self.categories[0], str), pd.api.types.is_numeric_dtype(values.dtype)
+            now = not numeric and isinstance(present.iloc[0], str) and all(isinstance(value, str) for value in present)
+            if (was and numeric) or (now and not was):
+                what = ("text", "numbers") if was else ("numbers", "text")
+                raise ValueError(
+                    f"Column {self.name!r} held {what[0]} in fit, and holds {what[1]} ({present.iloc[0]!r}). Read it "
+                    "in the same way: for a CSV file, with dtype=."
+                )
+        found = pd.Index(self.categories).get_indexer(pd.Index(values.astype(object)))
+        codes = np.where(found >= 0, found + FIRST_CATEGORY, UNKNOWN).astype(np.float32)
+        codes[_is_missing(values)] = MISSING
+        return codes
+
+    def texts(self, values: pd.Series) -> pd.Series:
+        """Values as text, ``""`` where missing."""
+        missing = _is_missing(values)
+        if self.kind == "number":
+            values = values.astype(np.float32)
+        text = _integer_text if self.kind == "integer" else str
+        return values.astype(object).where(~missing, "").map(text).astype(object)
+
+    def numbers(self, values: pd.Series) -> np.ndarray:
+        """Values as float32 of shape (n_samples,), NaN where missing.
+
+        Raises
+        ------
+        ValueError
+            If a value is not a number.
+        """
+        if self.kind == "category":
+            return self.codes(values)
+        try:
+            with np.errstate(over="ignore"):
+                return values.to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"Column {self.name!r} was a {self.kind} in fit, but now holds text or objects: {error}. "
+                "Convert it with pd.to_numeric(..., errors='coerce')."
+            ) from error
+
+
+def _integer_text(value: Any) -> str:
+    # Whole numbers become floats where some are missing: "3.0" would be another category than "3".
+    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+
+
+def _dates_refused(name: str | int, kind: Any) -> TypeError:
+    return TypeError(
+        f"Column {name!r} holds dates or times ({kind}). float32 cannot hold them (epoch seconds step "
+        "by 128 s): make parts such as .dt.month, .dt.dayofweek or .dt.hour columns of their own."
+    )
+
+
+def _sorted_categories(values: Iterable[Any]) -> tuple[Any, ...]:
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    try:
+        return tuple(sorted(values))
+    except TypeError:
+        return tuple(sorted(values, key=str))
+
+
+def _is_missing(values: pd.Series) -> np.ndarray:
+    return (values.isna() | (values.astype(object) == "").fillna(False).astype(bool)).to_numpy()

@@ -1,0 +1,127 @@
+"""Folds: which rows are trained on and which are tested, and pairs of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
+
+__all__ = ["Folds", "Rows", "make_folds"]
+
+Rows = np.ndarray
+Split = tuple[Rows, Rows]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Train and test rows, one partition of the table per repeat.
+
+    Attributes
+    ----------
+    splits : list of (train, test)
+        Repeat after repeat.
+    repeat_of : list of int
+        The repeat that each split belongs to.
+    """
+
+    splits: list[Split]
+    repeat_of: list[int]
+
+    @property
+    def n_repeats(self) -> int:
+        """Number of times that the rows are partitioned."""
+        return self.repeat_of[-1] + 1
+
+    def pairs(self) -> Iterator[tuple[int, int, Rows]]:
+        """Two splits of one repeat, and the rows that a teacher of the pair may see."""
+        allowed = np.zeros(
+            (len(self.splits), 1 + max(rows.max() for split in self.splits for rows in split)), dtype=bool
+        )
+        for mask, (train, test) in zip(allowed, self.splits, strict=True):
+            mask[train] = True
+            mask[test] = False
+        for i, j in combinations(range(len(self.splits)), 2):
+            if self.repeat_of[i] == self.repeat_of[j]:
+                yield i, j, np.flatnonzero(allowed[i] & allowed[j])
+
+
+def make_folds(
+    cv: Any,
+    X: Any,
+    y: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    classifier: bool,
+    seed: int | None = None,
+    partition: bool | None = True,
+    name: str = "cv",
+) -> Folds:
+    """Split the rows.
+
+    Parameters
+    ----------
+    cv : int, splitter, or iterable of (train, test)
+        An integer gives shuffled folds, stratified for a classifier, by group where there are groups.
+    X : table of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or values.
+    groups : ndarray of shape (n_samples,) or None
+    classifier : bool
+    seed : int or None
+        Shuffles the folds of an integer ``cv``.
+    partition : bool or None
+        Whether every row must be tested exactly once per repeat; False lets rows be tested at most once, None as often
+        as it happens.
+    name : str
+        Of the parameter, for errors.
+
+    Returns
+    -------
+    Folds
+
+    Raises
+    ------
+    ValueError
+        If the splitter does not partition the rows, or cannot split them.
+    """
+    n_samples = len(y)
+    if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
+        if not 2 <= cv <= n_samples:
+            raise ValueError(f"{name}={cv} does not fit {n_samples} rows: use 2 to {n_samples} folds.")
+        kinds: tuple[Any, Any] = (StratifiedKFold, KFold)
+        if groups is not None:
+            kinds = (StratifiedGroupKFold, GroupKFold)
+        cv = kinds[0 if classifier else 1](n_splits=int(cv), shuffle=True, random_state=seed)
+    splitter = check_cv(cv, y, classifier=classifier)
+    with warnings.catch_warnings():
+        # A class with fewer rows than folds is judged where it matters: outside each pair.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y, groups)]
+    repeat_of: list[int] = []
+    repeat, tested = 0, np.zeros(n_samples, dtype=int)
+    for train, test in splits:
+        if len(train) == 0 or len(test) == 0:
+            raise ValueError(f"{name}={cv!r} gives a fold without training or test rows. Use fewer folds.")
+        if np.isin(test, train).any():
+            raise ValueError(f"{name}={cv!r} tests rows that it trains on, so no score is honest. Keep them apart.")
+        repeat_of.append(repeat)
+        np.add.at(tested, test, 1)
+        if tested.min() == 1 == tested.max():
+            repeat, tested = repeat + 1, np.zeros(n_samples, dtype=int)
+    if partition is not None and (tested.max() > 1 or (tested.max() == 1 and (partition or repeat))):
+        raise ValueError(
+            f"{name}={cv!r} does not partition the rows: each must be tested exactly once per repeat. Use KFold, "
+            'StratifiedKFold or GroupKFold (or TimeSeriesSplit with cross_fit="folds").'
+        )
+    return Folds(splits, repeat_of)
