@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -37,6 +37,7 @@ __all__ = [
     "last_step",
     "nested_estimators",
     "optional_import",
+    "read_seed",
     "scores_labels",
     "seeded",
     "take_rows",
@@ -159,6 +160,13 @@ def seeded(estimator: Any, seed: int | None) -> Any:
         elif "random_state" in part.get_params(deep=False):
             seeds[prefix + "random_state"] = seed
     return estimator.set_params(**seeds) if seeds else estimator
+
+
+def read_seed(random_state: Any) -> int | None:
+    """One integer for folds and clones, or None."""
+    if random_state is None or isinstance(random_state, int | np.integer):
+        return None if random_state is None else int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def scores_labels(scorer: Any) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import Tags, check_random_state, get_tags
 from tqdm.auto import tqdm
 
-from tabkd._compat import BaseComposition, clone_estimator, is_regressor
+from tabkd._compat import BaseComposition, clone_estimator, is_regressor, read_seed
 from tabkd.averages import FittedAverage
+from tabkd.checks import check_whole
 from tabkd.deployed import Deployed
 from tabkd.estimator import DistilledEstimator
 from tabkd.folds import Folds, make_folds
 from tabkd.recipe import Recipe
-from tabkd.rows import Rows, begin_fit, read_rows, read_seed
+from tabkd.rows import Rows, begin_fit, read_rows
 from tabkd.scoring import Honest, Judge
 from tabkd.selection import Weigh, best_weights, blended, chosen_again, greedy_if_better, greedy_weights, mean_of
 from tabkd.settings import cross_fit_of
@@ -252,8 +252,7 @@ class BlendedEstimator(Deployed, BaseComposition):
         if len(kinds) > 1:
             (one, first), (other, second) = kinds.items()
             raise ValueError(f"Member {first!r} is a {one}, but {second!r} a {other}. Blend members of one kind.")
-        if not isinstance(self.n_seeds, Integral) or self.n_seeds < 1:
-            raise ValueError(f"n_seeds must be a whole number of at least 1, got {self.n_seeds!r}. Try 5.")
+        check_whole("n_seeds", self.n_seeds, 1, 5)
         _check_weights(self.weights, [name for name, _ in self.estimators])
 
     def __sklearn_tags__(self) -> Tags:

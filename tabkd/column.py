@@ -35,8 +35,8 @@ class Column:
     kind : {"number", "integer", "boolean", "category", "other"}
         Missing values are NaN for the first three; for categories NaN, None and ``""``.
     categories : tuple
-        The known categories in sorted order: all strings, or all numbers. A column that CatBoost reads as text has
-        its known texts here.
+        The known categories in sorted order: strings, numbers, or what else a pandas categorical held (intervals, say,
+        which no file takes). A column that CatBoost reads as text has its known texts here.
     none : bool
         Whether None was among its values: what reads the table by itself may tell it from NaN.
     typical : tuple of float
@@ -61,6 +61,8 @@ class Column:
         dtype = values.dtype
         if isinstance(dtype, pd.CategoricalDtype):
             known = dtype.categories[dtype.categories != ""]
+            if known.dtype.kind in "mM":
+                raise _dates_refused(name, known.dtype)
             return cls(name, "category", tuple(known.tolist()) if dtype.ordered else _sorted_categories(known))
         if pd.api.types.is_bool_dtype(dtype):
             return cls(name, "boolean")

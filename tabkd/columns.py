@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from tabkd.column import EXACT_INTEGERS, FIRST_CATEGORY, MISSING, Column
-from tabkd.frames import Table, has_names
+from tabkd.frames import Table, free_name, has_names
 
 __all__ = ["ColumnEncoder"]
 
@@ -197,7 +197,9 @@ class ColumnEncoder:
         if self.encoding in ("catboost", "category"):
             return self._mixed_frame(X)
         blocks = [self._block(column, X.iloc[:, i]) for i, column in enumerate(self.columns)]
-        names = [name for _, block_names in blocks for name in block_names]
+        names: list[str | int] = []
+        for _, block_names in blocks:  # "a" with a category "x" beside a column "a=x"
+            names += [free_name(name, names) if isinstance(name, str) else name for name in block_names]
         matrix: np.ndarray = np.empty((len(X), len(names)), dtype=self._dtype)
         start = 0
         for values, block_names in blocks:

@@ -76,8 +76,8 @@ class Deployed:
         """
         check_is_fitted(self)
         self._check_file()
-        models = [member.adapter.estimator for member in getattr(self.student_, "members", ())]  # an average has none
-        exports_itself = getattr(models[0], "to_onnx", None) if models else None
+        models = [member.adapter.estimator for member in self.student_.members]
+        exports_itself = getattr(models[0], "to_onnx", None)
         if exports_itself is None:
             return importlib.import_module("tabkd.export").to_onnx(self, path, **options)
         if len(models) > 1 or self.student_.threshold is not None:

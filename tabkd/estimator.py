@@ -231,7 +231,8 @@ class DistilledEstimator(Deployed, BaseEstimator):
             If a parameter or the data do not fit; the message says what, and how to mend it.
         """
         rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(leader(self.teacher)))
-        recipe = HoldoutRecipe if cross_fit_of(self) == "holdout" else Recipe
+        # Soft targets made elsewhere leave nothing to score, and no rows to put aside.
+        recipe = HoldoutRecipe if cross_fit_of(self) == "holdout" and soft_targets is None else Recipe
         self._follow(recipe(self, rows, soft_targets, X_unlabeled))
         return self
 
@@ -289,6 +290,9 @@ class DistilledEstimator(Deployed, BaseEstimator):
     def __sklearn_clone__(self) -> Self:
         params = self.get_params(deep=False)
         for name, value in params.items():
+            if name == "teacher" and isinstance(value, list | tuple):
+                params[name] = type(value)(map(clone_estimator, value))
+                continue
             own = hasattr(value, "get_params") and not isinstance(value, type)
             # A fitted selector is a list of columns: unfitted, it would choose others.
             copied = not own or is_fitted_selector(value)

@@ -12,11 +12,12 @@ import pandas as pd
 from scipy.stats import t as student_t
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
+from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import is_regressor, takes_weights
+from tabkd._compat import is_regressor, read_seed, takes_weights
 from tabkd.folds import make_folds
 from tabkd.frames import rows_of
-from tabkd.rows import read_rows, read_seed
+from tabkd.rows import read_rows
 
 __all__ = ["DistillationReport", "evaluate_distillation"]
 
@@ -128,7 +129,8 @@ def evaluate_distillation(
     Raises
     ------
     ValueError
-        If the data do not fit the estimator, as in ``fit``, or a scorer takes no weights where there are some.
+        If the estimator has no control, the data do not fit it, as in ``fit``, or a scorer takes no weights where there
+        are some.
 
     Examples
     --------
@@ -143,6 +145,7 @@ def evaluate_distillation(
     >>> list(report.scores.columns)
     ['fold', 'metric', 'teacher', 'control', 'student']
     """
+    _check_evaluable(estimator, X_unlabeled)
     regression = is_regressor(estimator)
     rows = read_rows(X, y, sample_weight, groups, regression=regression)
     scorers = _scorers(scoring, None if rows.targets.classes is None else len(rows.targets.classes))
@@ -188,6 +191,16 @@ def evaluate_distillation(
         )
     share = float(np.mean([len(test) / len(train) for train, test in splits]))
     return DistillationReport(pd.DataFrame(scores), pd.DataFrame(choices), share)
+
+
+def _check_evaluable(estimator: Any, X_unlabeled: Any) -> None:
+    if not (hasattr(estimator, "fit_control") or getattr(estimator, "refit", hasattr(estimator, "rounds"))):
+        raise ValueError(
+            f"{estimator!r} has no control to be held against. Give a DistilledEstimator, a MutualDistilledEstimator, "
+            "or a DistillationSearchCV with refit=True."
+        )
+    if X_unlabeled is not None and not has_fit_parameter(estimator, "X_unlabeled"):
+        raise ValueError(f"{type(estimator).__name__} takes no X_unlabeled. Leave it out.")
 
 
 def _scored(scorer: Any, model: Any, X: Any, y: np.ndarray, weighted: dict[str, Any], what: str) -> float:

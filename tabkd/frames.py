@@ -68,9 +68,10 @@ def as_table(X: Any) -> Table:
 
 def is_texts(X: Any) -> bool:
     """Whether these are texts, one a row, and no table."""
-    if not isinstance(X, list | tuple | pd.Series | np.ndarray) or len(X) == 0 or np.ndim(X) != 1:
+    polars = type(X).__module__.partition(".")[0] == "polars"
+    if not (polars or isinstance(X, list | tuple | pd.Series | np.ndarray)) or len(X) == 0 or np.ndim(X) != 1:
         return False
-    return isinstance(X[0] if not isinstance(X, pd.Series) else X.iloc[0], str)
+    return isinstance(X.iloc[0] if isinstance(X, pd.Series) else X[0], str)
 
 
 def column_positions(X: Table, spec: Any, what: str) -> list[int]:
@@ -120,6 +121,13 @@ def column_positions(X: Table, spec: Any, what: str) -> list[int]:
 def has_names(X: Any) -> bool:
     """Whether a table's columns are named by strings."""
     return isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns)
+
+
+def free_name(name: str, taken: Sequence[Any]) -> str:
+    """The name, with underscores behind it as long as it is taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def stacked(tables: Sequence[Any]) -> Any:

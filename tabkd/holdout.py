@@ -39,7 +39,7 @@ class HoldoutRecipe(Recipe):
         self.outer, self.everyone = Folds([(train, test)], [0]), test
         n_students = len(self.controls | self.distilled)
         n_students += (self.settings.generations - 1) * len(self.distilled)
-        n_teachers = len(self.teachers) * (not self.frozen and self.given is None)
+        n_teachers = len(self.teachers) * (not self.frozen)
         logger.info("%d fits of a teacher and %d of students on %d rows", n_teachers, n_students, len(train))
         with tqdm(total=n_teachers + n_students, disable=not self.settings.verbose, unit="fit") as bar:
             self.run["progress"] = bar.update

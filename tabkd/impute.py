@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from tabkd._compat import is_regressor
+from tabkd.checks import check_whole
 from tabkd.columns import ColumnEncoder
 from tabkd.families import family
 
@@ -94,8 +95,7 @@ def read_impute(impute: Any, privileged: Sequence[str | int]) -> Impute:
         raise ValueError("impute is an empty list of columns. Use impute=None to impute nothing.")
     elif strange := [name for name in columns if name not in known]:
         raise ValueError(f"impute names {strange}, but the privileged columns are {known}. Name some of these.")
-    if not isinstance(impute.cv, int | np.integer) or isinstance(impute.cv, bool) or impute.cv < 2:
-        raise ValueError(f"cv of Impute must be a whole number of 2 or more, got {impute.cv!r}. Try 5.")
+    check_whole("cv of Impute", impute.cv, 2, 5)
     if model is not None and not (family(model) == "lightgbm" and is_regressor(model)):
         raise ValueError(
             f"estimator of Impute must be an LGBMRegressor, got {type(model).__name__}: its trees are made exact in "

@@ -22,7 +22,7 @@ from tabkd._compat import clone_estimator, seeded
 from tabkd.column import FIRST_CATEGORY, Column
 from tabkd.columns import ColumnEncoder
 from tabkd.families import limit_threads, quiet
-from tabkd.frames import has_names
+from tabkd.frames import free_name, has_names
 from tabkd.impute import MAX_CATEGORIES, MIN_SHARE, Impute
 from tabkd.privileged import gains
 
@@ -230,7 +230,7 @@ class Imputer:
             return np.hstack([X, made.astype(X.dtype)]) if X.dtype.kind == "f" else np.hstack([X, made])
         taken: list[Any] = list(X.columns)
         for name in self.names:
-            taken.append(_free(f"imputed_{name}", taken) if has_names(X) else len(taken))
+            taken.append(free_name(f"imputed_{name}", taken) if has_names(X) else len(taken))
         more = pd.DataFrame(made, columns=taken[X.shape[1] :], index=X.index)
         return pd.concat([X, more.astype(np.float64) if self.encoder.encoding == "onehot" else more], axis=1)
 
@@ -304,9 +304,3 @@ def _predicted(name: Any, values: pd.Series) -> list[_Predicted]:
 
 def _learnable(one: _Predicted, folds: Any) -> bool:
     return not one.constant and all(one.known[train].sum() >= _MIN_ROWS for train, _ in folds)
-
-
-def _free(name: str, taken: Sequence[Any]) -> str:
-    while name in taken:
-        name += "_"
-    return name

@@ -65,6 +65,11 @@ def find_leaks(
             "each of two classes. Leave the target out, or give more rows."
         )
     y, groups = y[rows], None if groups is None else groups[rows]
+    if groups is not None and len(np.unique(groups)) < N_FOLDS:
+        raise InputError(
+            f"The rows to look for leaks are of {len(np.unique(groups))} groups, and {N_FOLDS} are needed. Leave the "
+            "groups out, or give more of them."
+        )
     folds = make_folds(y, groups, regression=target.regression, seed=seed)
 
     def scored(values: np.ndarray) -> HeldOut:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from pandas.api import types
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
+from tabkd.checks import check_whole
 from tabkd.frames import Table, as_table
 
 __all__ = ["Munge", "n_to_make"]
@@ -43,8 +44,7 @@ def n_to_make(ratio: Any, n_rows: int, n_samples: Any) -> int:
         raise ValueError(f"ratio must be a number > 0, got {ratio!r}. Try 4.0.")
     if n_samples is None:
         return max(1, round(float(ratio) * n_rows))
-    if not (isinstance(n_samples, Integral) and int(n_samples) > 0):
-        raise ValueError(f"n_samples must be a whole number > 0, got {n_samples!r}. None is ratio times the rows.")
+    check_whole("n_samples", n_samples, 1, 1000)
     return int(n_samples)
 
 

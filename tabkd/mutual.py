@@ -6,13 +6,14 @@ import copy
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
 
 from tabkd._compat import BaseComposition, clone_estimator, is_regressor, last_step, made_again
+from tabkd.checks import check_whole
 from tabkd.deployed import Deployed
 from tabkd.encodings import reads_texts
 from tabkd.peers import HoldoutPeers, PeerRecipe
@@ -261,8 +262,7 @@ class MutualDistilledEstimator(Deployed, BaseComposition):
             raise ValueError(f"Names of peers must differ, but {twice} occur more than once. Rename one.")
         self._validate_names(names)
         self._check_kinds()
-        if not isinstance(self.rounds, Integral) or isinstance(self.rounds, bool) or self.rounds < 1:
-            raise ValueError(f"rounds must be a whole number of at least 1, got {self.rounds!r}. Try 1.")
+        check_whole("rounds", self.rounds, 1, 1)
         if self.alpha != "auto" and not (isinstance(self.alpha, Real) and 0 <= float(self.alpha) <= 1):
             raise ValueError(f'alpha must be in [0, 1] or "auto", got {self.alpha!r}. Try 0.5.')
         if self.cross_fit not in ("auto", "pairs", "holdout"):

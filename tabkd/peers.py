@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
-from tabkd._compat import clone_estimator, last_step
+from tabkd._compat import clone_estimator, last_step, read_seed
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher
@@ -27,7 +27,7 @@ from tabkd.learners import Learner, Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.readings import encoder_for
 from tabkd.recipe import ALPHAS
-from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
+from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets
 from tabkd.scoring import Choice, Judge
 from tabkd.students import adapt
 from tabkd.targets import Targets

@@ -11,7 +11,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tabkd._compat import clone_estimator, seeded
+from tabkd._compat import clone_estimator, read_seed, seeded
 from tabkd.columns import ColumnEncoder
 from tabkd.families import quiet
 from tabkd.frames import as_table, column_positions
@@ -137,8 +137,7 @@ class SelectPrivileged(SelectorMixin, BaseEstimator):
         model = self.estimator
         if model is None:
             model = importlib.import_module("lightgbm").LGBMRegressor(**_SIZE, deterministic=True, force_col_wise=True)
-        seed = self.random_state
-        return quiet(seeded(clone_estimator(model), int(seed) if isinstance(seed, int | np.integer) else None))
+        return quiet(seeded(clone_estimator(model), read_seed(self.random_state)))
 
     def _get_support_mask(self) -> np.ndarray:
         check_is_fitted(self, "support_")

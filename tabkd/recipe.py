@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from tabkd._compat import is_regressor, last_step
+from tabkd._compat import is_regressor, last_step, read_seed
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Job, StudentFit, TeacherFit, cross_fit, cross_fit_students, cross_fit_teacher, frozen_fit
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
@@ -22,7 +22,7 @@ from tabkd.impute import Impute, privileged_columns, read_impute
 from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.models import FittedModel, fitted_model
 from tabkd.readings import encoder_for, student_columns, teacher_columns
-from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets, read_seed
+from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets
 from tabkd.scoring import Choice, Honest, Judge
 from tabkd.settings import check_settings, cross_fit_of, is_frozen, teachers_of
 from tabkd.targets import Targets, harden, trusted
@@ -292,7 +292,7 @@ class Recipe:
         fits: dict[Any, StudentFit] = {}
         if settings.ensemble or len(self.controls) > 1 or is_tuned(settings.threshold):
             cv = settings.cv if settings.student_cv is None else settings.student_cv
-            folds = self.folds(cv, partition=self.scored)
+            folds = self.folds(cv, partition=None if cross_fit_of(settings) == "holdout" else self.scored)
             fits = cross_fit_students(self.controls, self.X, [targets] * len(folds.splits), folds, **self.run)
             controls = {name: fit.predictions for name, fit in fits.items()}
             self.everyone = np.unique(np.concatenate([test for _, test in folds.splits]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -24,7 +24,6 @@ __all__ = [
     "check_soft_targets",
     "named_like_fit",
     "read_rows",
-    "read_seed",
 ]
 
 
@@ -98,13 +97,6 @@ def named_like_fit(estimator: Any, X: Any) -> Any:
             stacklevel=3,
         )
     return table
-
-
-def read_seed(random_state: Any) -> int | None:
-    """One integer for folds and clones, or None."""
-    if random_state is None or isinstance(random_state, int | np.integer):
-        return None if random_state is None else int(random_state)
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def _read_values(y: Any) -> tuple[np.ndarray, None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any, Self
 
 import joblib
@@ -16,12 +15,13 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from tabkd._compat import clone_estimator, is_regressor, last_step
+from tabkd._compat import clone_estimator, is_regressor, last_step, read_seed
+from tabkd.checks import check_whole
 from tabkd.estimator import DistilledEstimator
 from tabkd.families import BOOSTERS, family
 from tabkd.frames import column_positions
 from tabkd.privileged import SelectPrivileged
-from tabkd.rows import Rows, forget, read_rows, read_seed
+from tabkd.rows import Rows, forget, read_rows
 from tabkd.settings import cross_fit_of, is_frozen
 from tabkd.spaces import Space, check_space, default_space, parameter_names
 from tabkd.stages import Stage, problem
@@ -311,8 +311,9 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         unknown = [name for name in self.objectives if name not in ("score", *MEASURES)]
         if unknown or "score" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f'objectives must be "score" and any of {list(MEASURES)}, got {list(self.objectives)!r}.')
-        if not isinstance(self.n_trials, Integral) or self.n_trials < 1:
-            raise ValueError(f"n_trials must be a whole number of at least 1, got {self.n_trials!r}. Try 50.")
+        check_whole("n_trials", self.n_trials, 1, 50)
+        if self.n_teacher_trials is not None:
+            check_whole("n_teacher_trials", self.n_teacher_trials, 0, 50)
         names = parameter_names(self.estimator)
         check_space(self.space or {}, names, teacher=False)
         check_space(self.teacher_space or {}, names, teacher=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
 
 from tabkd._compat import clone_estimator, gives_probabilities, is_regressor, last_step
+from tabkd.checks import check_whole
 from tabkd.students import adapt
 from tabkd.targets import Targets, check_temperature
 from tabkd.thresholds import check_threshold, is_tuned
@@ -135,5 +136,4 @@ def _check_targets(settings: Any, student: Any, n_classes: int | None) -> None:
             f"temperature={settings.temperature} cannot be undone on targets='trusted', which hold true labels. Use "
             "targets='soft', or temperature=1.0."
         )
-    if not (isinstance(generations, Integral) and int(generations) >= 1):
-        raise ValueError(f"generations must be a whole number from 1 on, got {generations!r}. Try 2.")
+    check_whole("generations", generations, 1, 2)

@@ -14,7 +14,12 @@ class StoredClassifier(ClassifierMixin, BaseEstimator):
     """Probabilities and class codes of known rows; ``X`` are row numbers."""
 
     def __init__(self, classes: np.ndarray, proba: np.ndarray, codes: np.ndarray) -> None:
-        self.classes_, self.proba, self.codes = classes, proba, codes
+        self.classes, self.proba, self.codes = classes, proba, codes
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """As scorers ask for them."""
+        return self.classes
 
     def fit(self, X: Any, y: Any = None) -> StoredClassifier:
         """Nothing is left to learn."""
@@ -26,7 +31,7 @@ class StoredClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Labels of shape (n_rows,)."""
-        return self.classes_[self.codes[X]]
+        return self.classes[self.codes[X]]
 
 
 class StoredRegressor(RegressorMixin, BaseEstimator):

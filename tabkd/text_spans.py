@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.base import BaseEstimator
 
+from tabkd.checks import check_whole
 from tabkd.frames import as_table, is_texts
 from tabkd.munge import n_to_make
 
@@ -99,8 +100,7 @@ class TextSpans(BaseEstimator):
         return made.iloc[:, 0].tolist() if is_texts(X) else made
 
     def _check(self) -> None:
-        if not (isinstance(self.min_words, Integral) and self.min_words > 0):
-            raise ValueError(f"min_words must be a whole number > 0, got {self.min_words!r}. Try 3.")
+        check_whole("min_words", self.min_words, 1, 3)
         if not (isinstance(self.mask, Real) and 0 <= float(self.mask) < 1):
             raise ValueError(f"mask must be a number in [0, 1), got {self.mask!r}. Try 0.1.")
 

@@ -172,7 +172,8 @@ class TransferSet:
             return self.maker.sample(table.iloc[:, self.columns], seed=self.seed)
         frame = pd.DataFrame(table)
         made = self.maker.sample(frame.iloc[:, self.columns], seed=self.seed)
-        made = made.reindex(columns=frame.columns)
+        # Nobody reads the others; whole numbers know no NaN.
+        made = made.reindex(columns=frame.columns, fill_value=np.nan if frame.dtypes.iloc[0].kind == "f" else 0)
         return made if isinstance(table, pd.DataFrame) else made.to_numpy(dtype=table.dtype)
 
 

@@ -15,6 +15,7 @@ from tabkd import TableCheck, check_tables
 from tabkd.drift import find_drift
 from tabkd.heldout import HeldOut, alone, make_folds
 from tabkd.paired import kind_of, pair
+from tabkd.target_column import read_target
 
 
 def halves(frame: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -353,3 +354,16 @@ def test_a_target_of_too_few_rows_is_refused(people: pd.DataFrame) -> None:
 def test_an_empty_table_is_refused(people: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="The table is empty"):
         check_tables(people, people.head(0))
+
+
+def test_groups_that_classes_of_few_rows_leave_too_few_of_are_refused() -> None:
+    groups = ["one", "two", "three"] * 40 + ["four", "five", "six"]
+    label = ["yes", "no"] * 60 + ["odd"] * 3
+    train = pd.DataFrame({"label": label, "home": groups, "x": np.arange(123.0) % 7})
+    with pytest.raises(ValueError, match="of 3 groups, and 5 are needed"):
+        check_tables(train, train.head(100), target="label", groups="home")
+
+
+def test_a_target_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="The target label has no rows"):
+        read_target(pd.Series([], name="label", dtype=float))

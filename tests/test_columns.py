@@ -570,3 +570,15 @@ def test_unseen_and_missing_categories_are_predicted_under_every_encoding(studen
     proba = model.predict_proba(table)
     assert np.isfinite(proba).all()
     np.testing.assert_allclose(proba[1], model.predict_proba(table.assign(city=""))[1])
+
+
+def test_dates_are_refused_as_categories_too() -> None:
+    dates = pd.Series(pd.to_datetime(["2024-01-01", "2024-02-01"])).astype("category")
+    with pytest.raises(TypeError, match="holds dates or times"):
+        Column.read("day", dates)
+
+
+def test_columns_of_categories_have_names_of_their_own() -> None:
+    X = pd.DataFrame({"a": ["x", "y"], "a=x": [1.0, 2.0]})
+    names = ColumnEncoder.fit(X, [0, 1], "onehot").transform(X).columns
+    assert list(names) == ["a=", "a=x", "a=y", "a=x_"]

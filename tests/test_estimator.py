@@ -407,3 +407,9 @@ def test_temperature_is_undone_exactly(taught) -> None:
     softened = (soft ** (1 / 3)) / (soft ** (1 / 3)).sum(axis=1, keepdims=True)
     expected = softened.mean(axis=0) ** 3
     np.testing.assert_allclose(model.predict_proba(X)[0], expected / expected.sum(), rtol=1e-6)
+
+
+def test_clones_of_several_teachers_are_not_fitted() -> None:
+    fitted = DecisionTreeClassifier().fit([[0], [1]], [0, 1])
+    copy = clone(DistilledEstimator([fitted, fitted], DecisionTreeClassifier()))
+    assert not any(hasattr(teacher, "tree_") for teacher in copy.teacher)

@@ -14,7 +14,14 @@ from sklearn.model_selection import GroupKFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeRegressor
 
-from tabkd import DistillationReport, DistilledEstimator, evaluate_distillation
+from tabkd import (
+    BlendedEstimator,
+    DistillationReport,
+    DistillationSearchCV,
+    DistilledEstimator,
+    MutualDistilledEstimator,
+    evaluate_distillation,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 FAST = {"verbose": -1, "n_jobs": 1}
@@ -118,3 +125,22 @@ def test_scorer_without_weights_is_refused_before_anything_is_fitted() -> None:
     model = DistilledEstimator(LGBMClassifier(max_depth="never fitted"), SMALL)
     with pytest.raises(ValueError, match="scoring='neg_max_error' takes no sample_weight"):
         evaluate_distillation(model, X, y, scoring="neg_max_error", sample_weight=np.ones(len(y)))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "given", "message"),
+    [
+        (BlendedEstimator([("a", DistilledEstimator(SMALL, SMALL))]), {}, "has no control to be held against"),
+        (DistillationSearchCV(DistilledEstimator(SMALL, SMALL), refit=False), {}, "has no control to be held against"),
+        (
+            MutualDistilledEstimator([("a", SMALL), ("b", SMALL)]),
+            {"X_unlabeled": np.zeros((3, 30))},
+            "MutualDistilledEstimator takes no X_unlabeled",
+        ),
+    ],
+    ids=["blend", "search without a winner", "rows without labels"],
+)
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_fitted(estimator, given, message) -> None:
+    X, y = load_breast_cancer(return_X_y=True)
+    with pytest.raises(ValueError, match=message):
+        evaluate_distillation(estimator, X, y, **given)

@@ -10,6 +10,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.model_selection import ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
@@ -105,3 +106,15 @@ def test_texts_may_come_as_list_array_or_series(as_what):
 def test_model_of_columns_refuses_texts():
     with pytest.raises(ValueError, match="X holds texts, which LGBMClassifier does not read"):
         DistilledEstimator(lgbm(), lgbm()).fit(TEXTS, LABELS)
+
+
+def test_soft_targets_of_ones_own_teach_on_all_rows():
+    soft = np.column_stack([1 - Y, Y]).astype(float)
+    model = holdout(alpha=0.5, generations=2, student_features=None).fit(X, Y, soft_targets=soft)
+    (member,) = model.student_.members
+    assert member.adapter.estimator.tree_.weighted_n_node_samples[0] == pytest.approx(len(X))
+
+
+def test_control_alone_is_fitted_on_the_same_kind_of_split():
+    model = holdout(alpha=0.1, cv=ShuffleSplit(1, test_size=0.3, random_state=0), threshold="f1")
+    assert model.fit_control(X, Y).threshold is not None

@@ -222,7 +222,7 @@ def test_a_table_with_text_and_dates_is_read_without_the_dates(X, privileged) ->
         ([], ["p"], "empty list"),
         ("p", ["p"], "got 'p'"),
         (True, ["p"], "got True"),
-        (Impute(cv=1), ["p"], "cv of Impute must be a whole number of 2 or more, got 1"),
+        (Impute(cv=1), ["p"], "cv of Impute must be a whole number of at least 2, got 1"),
         (Impute(estimator=LGBMClassifier()), ["p"], "must be an LGBMRegressor, got LGBMClassifier"),
     ],
 )

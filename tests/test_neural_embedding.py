@@ -300,3 +300,9 @@ def test_vectors_are_made_of_single_texts(teacher):
         teacher.transform(PAIRS)
     with pytest.raises(TypeError, match="Row 1 holds None"):
         teacher.transform(["good", None])
+
+
+def test_a_second_fit_forgets_the_components_of_the_first() -> None:
+    model = student(dimensions=3, projector="pca", epochs=1).fit(X, COUNTS)
+    model.set_params(dimensions=None, projector="auto").fit(X, COUNTS)
+    assert not hasattr(model, "components_")

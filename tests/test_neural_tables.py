@@ -297,3 +297,8 @@ def test_file_reads_infinity_and_unknown_categories_as_python_does(network, tabl
     predictor = OnnxPredictor(to_onnx(fitted, tmp_path / "network.onnx", X=table))
     odd = table.head(4).assign(a=[np.inf, -np.inf, np.nan, 3e38], city=["Paris", None, "", "Busan"])
     np.testing.assert_allclose(predictor.predict_proba(odd), fitted.predict_proba(odd), atol=1e-6)
+
+
+def test_a_training_that_diverges_is_refused(table, two):
+    with pytest.raises(ValueError, match=r"Lower learning_rate=1e\+38"):
+        TabularMLPClassifier(**{**MLP, "learning_rate": 1e38}).fit(table, two)

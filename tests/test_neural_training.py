@@ -352,3 +352,7 @@ def test_module_of_a_function_goes_on_in_another_process(tmp_path):
         ModuleClassifier(maker(), epochs=1, output_dir=tmp_path, random_state=0).fit(data, labels) for _ in range(2)
     )
     np.testing.assert_array_equal(first.predict_proba(data), second.predict_proba(data))
+
+
+def test_a_deeper_student_learns_layer_by_layer_from_a_shallow_teacher() -> None:
+    assert progressive(4, 2)[-2].objective[1].layers == ((1, 1), (2, 1), (3, 2), (4, 2))

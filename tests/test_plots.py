@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -89,3 +91,9 @@ def test_frontier_is_drawn_against_costs_where_there_are_any(selector):
 def test_frontier_against_something_else_is_refused(selector):
     with pytest.raises(ValueError, match="against must be"):
         FrontierDisplay.from_selector(selector, "latency")
+
+
+def test_no_trial_is_marked_where_the_estimator_stays_as_it_was(search):
+    kept = copy.copy(search)
+    kept.best_score_ = search.cv_results_["mean_test_score"].max() + 1
+    assert ParetoDisplay.from_search(kept).chosen is None

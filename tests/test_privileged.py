@@ -146,3 +146,15 @@ def test_share_out_of_range_is_refused(table, labels, share):
 def test_unknown_deployable_column_is_named(table, labels):
     with pytest.raises(ValueError, match=r"deployable names unknown columns \['nope'\]"):
         SelectPrivileged(["nope"]).fit(table, labels)
+
+
+def test_a_random_state_seeds_the_model(table, labels):
+    model = LGBMRegressor(**{**FAST, "subsample": 0.5, "subsample_freq": 1})
+
+    def gains(seed):
+        return (
+            SelectPrivileged(OWN, estimator=model, random_state=np.random.RandomState(seed)).fit(table, labels).gains_
+        )
+
+    np.testing.assert_array_equal(gains(0), gains(0))
+    assert not np.array_equal(gains(0), gains(1))

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, make_scorer, roc_auc_score
 
 from tabkd.scoring import Judge
+from tabkd.stored import StoredClassifier
 from tabkd.targets import Targets, one_hot
 
 SLOW = {
@@ -32,3 +33,7 @@ def test_bootstrap_of_a_known_score_is_that_of_scikit_learns(name, weighted, gro
         judge = Judge(Targets(one_hot(y, 2), None, np.arange(2), weight, 1.0), groups=groups, scoring=scoring, seed=0)
         found.append(judge.compare(*(judge.judged(one, 0.45) for one in models)))
     np.testing.assert_allclose(*found, atol=1e-12)
+
+
+def test_stored_predictions_show_themselves():
+    assert "StoredClassifier" in repr(StoredClassifier(np.array([0, 1]), np.ones((1, 2)) / 2, np.zeros(1, dtype=int)))

@@ -34,7 +34,9 @@ from xgboost import XGBClassifier
 import tabkd.recipe
 import tabkd.studies
 from tabkd import DistillationSearchCV, DistilledEstimator, evaluate_distillation
+from tabkd.export import to_onnx
 from tabkd.folds import make_folds
+from tabkd.runtime import OnnxPredictor
 from tabkd.spaces import default_space, parameter_names
 
 #: On this small table a teacher is no help, which an estimator with a number for alpha says.
@@ -488,3 +490,8 @@ def test_every_family_has_a_space_of_parameters_that_it_takes(model):
 def test_number_of_trees_is_never_more_than_given():
     space = default_space(lgbm(n_estimators=40), "student", rounds=(0.1, 1.0))
     assert (space["student__n_estimators"].low, space["student__n_estimators"].high) == (4, 40)
+
+
+def test_a_fitted_search_is_exported_as_its_winner(cancer, fitted, tmp_path):
+    path = to_onnx(fitted, tmp_path / "student.onnx", X=cancer[0])
+    np.testing.assert_allclose(OnnxPredictor(path).predict_proba(cancer[0]), fitted.predict_proba(cancer[0]), atol=1e-6)

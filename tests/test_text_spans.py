@@ -92,3 +92,9 @@ def test_clone_has_its_parameters():
 def test_what_cannot_be_cut_is_told(maker, X, message):
     with pytest.raises(ValueError, match=message):
         maker.sample(X)
+
+
+def test_texts_may_be_a_series_of_polars() -> None:
+    polars = pytest.importorskip("polars")
+    texts = ["one two three four", "five six seven eight"]
+    assert TextSpans(mask=0).sample(polars.Series(texts), seed=0) == TextSpans(mask=0).sample(texts, seed=0)

@@ -427,3 +427,13 @@ def test_a_table_without_names_does_not_go_with_one_that_has_them(data) -> None:
     X, y, more, _ = data
     with pytest.raises(TypeError, match="both have column names"):
         model().fit(X, y, X_unlabeled=more.to_numpy())
+
+
+def test_whole_numbers_that_nobody_reads_stay_whole() -> None:
+    X, y = load_iris(return_X_y=True)
+    X = (10 * X).astype(int)
+    student = DecisionTreeClassifier(max_depth=3)
+    model = DistilledEstimator(
+        student, student, teacher_features=[0, 1, 2], student_features=[0, 1], transfer="munge", alpha=0.5
+    )
+    assert model.fit(X, y).predict_proba(X[:, :2]).shape == (150, 3)

@@ -47,9 +47,9 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     if isinstance(model, FittedModel | FittedAverage):
         return model
     check_is_fitted(model)
+    model = getattr(model, "best_estimator_", model)
     if hasattr(model, "student_"):
         return model.student_
-    model = getattr(model, "best_estimator_", model)
     if is_classifier(model) and not hasattr(model, "predict_proba"):
         raise ValueError(
             f"{type(model).__name__} gives no probabilities, which the file of a classifier answers with. Use one that "
@@ -92,6 +92,7 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
 
 def is_plain(model: Any) -> bool:
     """Whether a model was fitted without this library."""
+    model = getattr(model, "best_estimator_", model)
     return not isinstance(model, FittedModel | FittedAverage) and not hasattr(model, "student_")
 
 

@@ -321,7 +321,6 @@ class QuestionAnswerer(Trainable):
         for rows, logits in predicted(model, lesson, reader, 2 * self.batch_size, self._device()):
             for row, values in zip(rows, logits.numpy(), strict=True):
                 found[row] = values[:, : len(lesson.encoded[row]["input_ids"])]
-        model.cpu()
         return found
 
     def _plan(self, folder: Path, seed: int, reader: TextReader) -> Plan:

@@ -214,6 +214,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             train(course.student, stages, course.lesson, None, plan, course.teacher)
         if course.components is not None:
             self.components_ = course.components
+        elif hasattr(self, "components_"):  # of an earlier fit
+            del self.components_
         return self._finished(embedder, reader)
 
     def _course(self, embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) -> Course:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tabkd.neural.base import Term
+from tabkd.neural.maps import layer_pairs
 from tabkd.neural.terms import Attention, HardLabels, Hidden, SoftLabels
 
 __all__ = ["Stage", "progressive"]
@@ -92,7 +93,7 @@ def progressive(
     if n_layers < 1:
         raise ValueError(f"n_layers must be 1 or more, got {n_layers}. Give the number of the student's encoders.")
     n_teacher_layers = n_layers if n_teacher_layers is None else n_teacher_layers
-    pairs = tuple((m, m * n_teacher_layers // n_layers) for m in range(1, n_layers + 1))
+    pairs = tuple(layer_pairs("uniform", n_layers, n_teacher_layers, lowest=1))
     layered = [
         Stage([Hidden(pairs[:n]), Attention(pairs[:n], heads="auto")], epochs, learning_rate)
         for n in range(1, n_layers + 1)

@@ -140,11 +140,16 @@ def train(
     -------
     list of dict
         ``epoch`` and, where rows are watched, their ``loss``.
+
+    Raises
+    ------
+    ValueError
+        If the weights leave what floating-point numbers can hold.
     """
     distiller = Distiller(student, terms, teacher=teacher).to(rows.features.device).train()
     rates = _Rates(distiller, plan, ceil(len(rows) / plan.batch_size))
     history: list[dict[str, float]] = []
-    best, kept = float("inf"), {}
+    best, best_epoch, kept = float("inf"), 0, {}
     for epoch in tqdm(range(1, plan.epochs + 1), disable=not plan.verbose, unit="epoch"):
         _epoch(distiller, rows, rates, plan.generator)
         history.append({"epoch": epoch})
@@ -157,6 +162,8 @@ def train(
             break
     if kept:
         student.load_state_dict(kept)
+    if not all(values.isfinite().all() for values in student.state_dict().values()):
+        raise ValueError(f"The training diverged: weights are not finite. Lower learning_rate={plan.learning_rate}.")
     return history
 
 

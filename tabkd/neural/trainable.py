@@ -97,7 +97,6 @@ class Trainable(Taught):
         found = np.zeros((len(lesson), self.n_outputs_), dtype=np.float32)
         for rows, logits in predicted(self.model_, lesson, self.reader_, 2 * self.batch_size, self._device()):
             found[rows] = logits.numpy()
-        self.model_.cpu()
         return found
 
     def __sklearn_is_fitted__(self) -> bool:
