@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
 
 from tabkd.columns import ColumnEncoder
-from tabkd.frames import as_table, has_names
+from tabkd.frames import as_table, columns_of, has_names
 from tabkd.learners import Member
 from tabkd.models import FittedModel, labels_of
 from tabkd.selection import blended
@@ -115,17 +114,10 @@ class FittedAverage(BaseEstimator):
         """What each model is to read: found by name, or by place among the columns that they need together."""
         encoder = self.encoder
         if not encoder.named or not has_names(table):
-            if table.shape[1] not in (encoder.width, len(encoder.columns)):
-                more = (
-                    "." if encoder.width == len(encoder.columns) else f", or the {len(encoder.columns)} that it needs."
-                )
-                raise ValueError(
-                    f"X has {table.shape[1]} features, but {type(self).__name__} is expecting {encoder.width} features "
-                    f"as input{more}"
-                )
+            encoder.check_width(table, type(self).__name__)
             if table.shape[1] != encoder.width:
                 places = [np.searchsorted(encoder.positions, model.encoder.positions) for model in self.models]
-                return [table.iloc[:, own] if isinstance(table, pd.DataFrame) else table[:, own] for own in places]
+                return [columns_of(table, own) for own in places]
             return [table] * len(self.models)
         encoder.pick(table)  # raises where a column is missing, of whichever model
         return [table] * len(self.models)

@@ -11,12 +11,13 @@ import pandas as pd
 
 from tabkd.competition import MIN_ROWS, identifier
 from tabkd.drift import Apart, Drift, find_drift, moves, quantiles
-from tabkd.files import InputError, near
+from tabkd.files import InputError
 from tabkd.frames import as_table
 from tabkd.heldout import N_FOLDS, HeldOut
 from tabkd.leaks import find_leaks
 from tabkd.paired import PairedColumn, kind_of, pair
 from tabkd.target_column import Target, read_target
+from tabkd.words import near, several
 
 __all__ = ["TableCheck", "check_tables"]
 
@@ -187,12 +188,9 @@ def _reserved(train: pd.DataFrame, test: pd.DataFrame, **given: Any) -> set[str]
         known = list(either if what in ("id", "drop") else train.columns)
         for name in names if what == "drop" else [names]:
             if name is not None and name not in known:
-                raise InputError(f"{what} {name} is not among the columns.{near(name, known)} They are {_some(known)}.")
+                hint = near(name, known)
+                raise InputError(f"{what} {name} is not among the columns.{hint} They are {several(known)}.")
     return {name for what, names in given.items() for name in (names if what == "drop" else [names]) if name}
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def _identifiers(train: pd.DataFrame, test: pd.DataFrame, features: list[str], id: str | None) -> dict[str, str]:

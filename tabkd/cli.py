@@ -106,9 +106,10 @@ def main() -> None:
 
 
 def _predict_folder(folder: Path, test: Path, *, id: str | None, proba: bool) -> pd.DataFrame:
-    from tabkd.files import InputError, near, read_table
+    from tabkd.files import InputError, read_table
     from tabkd.results import load_model, load_summary
     from tabkd.submission import answers_of, prediction_table
+    from tabkd.words import near
 
     summary, fitted = load_summary(folder), load_model(folder)
     if proba and summary["labels"] is None:

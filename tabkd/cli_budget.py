@@ -89,7 +89,8 @@ def budget(
 
 
 def _read_costs(path: Path, columns: list[Any]) -> dict[Any, float]:
-    from tabkd.files import InputError, near, read_table
+    from tabkd.files import InputError, read_table
+    from tabkd.words import near
 
     table = read_table(path, text=["column"])
     if list(table.columns) != ["column", "cost"]:

@@ -11,6 +11,7 @@ import typer
 from tabkd import cli_options
 from tabkd.cli_errors import reported
 from tabkd.cli_text import aligned, listed
+from tabkd.words import several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,16 +88,12 @@ def _lines(found: TableCheck) -> list[str]:
 def _columns(found: TableCheck) -> list[str]:
     lines = []
     if found.privileged:
-        lines.append(f"privileged: {len(found.privileged)} in train alone: {_some(found.privileged)}.")
+        lines.append(f"privileged: {len(found.privileged)} in train alone: {several(found.privileged, _NAMES)}.")
     if found.test_only:
-        lines.append(f"test only: {len(found.test_only)} in test alone, and so of no use: {_some(found.test_only)}.")
+        names = several(found.test_only, _NAMES)
+        lines.append(f"test only: {len(found.test_only)} in test alone, and so of no use: {names}.")
     lines += [f"left out: {name}, {why}." for name, why in found.identifiers.items()]
     return ["", *lines, ""] if lines else [""]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMES
-    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -114,7 +111,7 @@ def _drift(found: TableCheck) -> list[str]:
     lines = [f"drift: {_said(drift.together)}."] if drift.together is not None else []
     if drift.parting:
         others = [f"  The others: {_said(drift.together)}."] if drift.together is not None else []
-        lines = [f"drift: {_some(drift.parting)} alone parts the tables, as a split in time does.", *others]
+        lines = [f"drift: {several(drift.parting, _NAMES)} alone parts the tables, as a split in time does.", *others]
     if (found.n_train, found.n_test) != found.n_read:
         lines.append(f"  Read: {found.n_read[0]} rows of train and {found.n_read[1]} of test, drawn at random.")
     marked = drift.columns["drifted"]
@@ -172,7 +169,7 @@ def _leaks(found: TableCheck) -> list[str]:
     # Columns that miss the same values are one clue.
     for _, same in shown.groupby(["clue", "score", "note"], sort=False):
         first = same.iloc[0]
-        names = _some(same["column"].tolist())
+        names = several(same["column"].tolist(), _NAMES)
         rows.append([_CLUES[first["clue"]].format(names), f"{first['score']:.3f}", first["note"]])
     return ["what alone tells the target.", *_table(["", metric, ""], rows)]
 

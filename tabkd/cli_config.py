@@ -32,7 +32,7 @@ def _read(context: typer.Context, path: Path | None) -> Path | None:
     known = {parameter.name for parameter in context.command.params} - set(_LEFT_OUT)
     for name in values:
         if name not in known:
-            from tabkd.files import near
+            from tabkd.words import near
 
             raise typer.BadParameter(
                 f"{path} names {name!r}, which is no option of tabkd {command}.{near(name, known)}"

@@ -141,8 +141,9 @@ def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.
     import numpy as np
     import pandas as pd
 
-    from tabkd.files import InputError, near, read_table
+    from tabkd.files import InputError, read_table
     from tabkd.submission import Answers, prediction_table, probability_columns
+    from tabkd.words import near
 
     predictor = _opened(model)
     if proba and predictor.classes is None:
@@ -165,8 +166,9 @@ def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.
 
 
 def _opened(path: Path) -> OnnxPredictor:
-    from tabkd.files import InputError, near
+    from tabkd.files import InputError
     from tabkd.runtime import OnnxPredictor
+    from tabkd.words import near
 
     if path.is_dir():
         raise InputError(f"{path} is a folder. Give the file that tabkd export wrote.")

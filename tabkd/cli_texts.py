@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tabkd.files import InputError, near, needed
+from tabkd.files import InputError, needed
 from tabkd.presets import MODELS
+from tabkd.words import near
 
 if TYPE_CHECKING:
     import pandas as pd

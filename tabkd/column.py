@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.frames import Table
+from tabkd.frames import Table, columns_of
 
 __all__ = ["Column"]
 
@@ -110,8 +110,8 @@ class Column:
         """The column with what is typical of its numbers, where it holds any."""
         if self.kind not in ("number", "integer"):
             return self
-        values = X.iloc[:, position] if isinstance(X, pd.DataFrame) else X[:, position]
-        numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        values = pd.to_numeric(pd.Series(columns_of(X, position)), errors="coerce")
+        numbers = values.to_numpy(np.float64, na_value=np.nan)
         finite = numbers[np.isfinite(numbers)]
         return replace(self, typical=tuple(np.quantile(finite, _QUANTILES).tolist())) if len(finite) else self
 

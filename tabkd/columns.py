@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from tabkd.column import EXACT_INTEGERS, FIRST_CATEGORY, MISSING, Column
-from tabkd.frames import Table, free_name, has_names
+from tabkd.frames import Table, columns_of, free_name, has_names
 
 __all__ = ["ColumnEncoder"]
 
@@ -108,7 +108,7 @@ class ColumnEncoder:
             raise ValueError(f"cat_features names {strange}, but the columns of this model are {known}.")
         texts = frozenset(known[c] if isinstance(c, int | np.integer) else c for c in as_text)
         columns = tuple(
-            column.with_texts(X.iloc[:, p] if isinstance(X, pd.DataFrame) else pd.Series(X[:, p]))
+            column.with_texts(pd.Series(columns_of(X, p)))
             if encoding == "catboost" and column.name in texts
             else column
             for column, p in zip(columns, positions, strict=True)
@@ -144,6 +144,26 @@ class ColumnEncoder:
             positions=tuple(self.positions[i] for i in indices),
         )
 
+    def check_width(self, X: Table, reader: str = "this model") -> None:
+        """Raise if columns are found by position, and there are neither all of them nor those needed.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray
+        reader : str
+            Who reads the table, for the message.
+
+        Raises
+        ------
+        ValueError
+        """
+        own = len(self.columns)
+        if not (self.named and has_names(X)) and X.shape[1] not in (self.width, own):
+            more = "." if self.width == own else f", or its own {own}."
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {reader} is expecting {self.width} features as input{more}"
+            )
+
     def pick(self, X: Table) -> Table:
         """The needed columns of a table, in order: by name where there are names, else by position.
 
@@ -159,15 +179,11 @@ class ColumnEncoder:
             if missing:
                 raise ValueError(f"Columns {missing} are missing. This model needs {self.names}.")
             return X[self.names]
+        self.check_width(X)
         in_order = list(self.positions) == list(range(self.width))
         if X.shape[1] == len(self.columns) and (X.shape[1] != self.width or in_order):
             return X
-        if X.shape[1] != self.width:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but DistilledEstimator is expecting {self.width} features as input"
-                + ("." if self.width == len(self.columns) else f", or its own {len(self.columns)}.")
-            )
-        return X.iloc[:, list(self.positions)] if isinstance(X, pd.DataFrame) else X[:, list(self.positions)]
+        return columns_of(X, list(self.positions))
 
     def transform(self, X: Table) -> Table:
         """Encode a table.

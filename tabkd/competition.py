@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from tabkd.column import Column
-from tabkd.files import InputError, near
+from tabkd.files import InputError
+from tabkd.words import near, several
 
 __all__ = [
     "Plan",
@@ -168,7 +169,7 @@ def plan_columns(
 def _check_known(names: Sequence[str], option: str, known: Any) -> None:
     for name in names:
         if name not in known:
-            listed = ", ".join(map(str, list(known)[:12])) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+            listed = several(list(known))
             raise InputError(f"{option} {name} is not among the columns.{near(name, known)} They are {listed}.")
 
 

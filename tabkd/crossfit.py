@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from tabkd.families import family
-from tabkd.folds import Folds, Rows
+from tabkd.folds import Folds
 from tabkd.frames import rows_of
 from tabkd.learners import ExtraRows, Learner, Member, fit_members, frozen_member
 from tabkd.targets import Targets
@@ -41,9 +41,9 @@ class Job:
     """Learners to fit on some rows, and the rows that they then predict."""
 
     learners: tuple[Learner, ...]
-    rows: Rows
+    rows: np.ndarray
     targets: Targets
-    predict: tuple[Rows, ...] = ()
+    predict: tuple[np.ndarray, ...] = ()
     extra: ExtraRows | None = None
 
 

@@ -37,7 +37,7 @@ class Deployed:
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
         check_is_fitted(self)
-        return self.student_.predict(named_like_fit(self, X))
+        return self.student_.predict(self._read(X))
 
     @available_if(lambda self: not is_regressor(self))
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -54,7 +54,12 @@ class Deployed:
             In [0, 1]; rows sum to 1.
         """
         check_is_fitted(self)
-        return self.student_.predict_proba(named_like_fit(self, X))
+        return self.student_.predict_proba(self._read(X))
+
+    def _read(self, X: Any) -> Any:
+        table = named_like_fit(self, X)
+        self.student_.encoder.check_width(table, type(self).__name__)
+        return table
 
     def to_onnx(self, path: Any, **options: Any) -> Path:
         """Write what is deployed as one ONNX file that answers exactly as :meth:`predict` does, or not at all.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from tabkd.heldout import Folds, HeldOut, alone, held_out, make_folds
+from tabkd.heldout import HeldOut, Splits, alone, five_folds, held_out
 from tabkd.paired import PairedColumn
 from tabkd.presets import threads_for
 
@@ -89,7 +89,7 @@ def find_drift(columns: Sequence[PairedColumn], groups: np.ndarray | None, seed:
     Drift
     """
     y = np.repeat([0, 1], [len(columns[0].train), len(columns[0].test)])
-    folds = make_folds(y, groups, regression=False, seed=seed)
+    folds = five_folds(y, groups, regression=False, seed=seed)
     X = np.column_stack([column.both for column in columns])
     single = [alone(values, y, folds) for values in X.T]
     drifted = np.array([_above_chance(score, y, len(columns)) for score in single])
@@ -121,7 +121,7 @@ def find_drift(columns: Sequence[PairedColumn], groups: np.ndarray | None, seed:
     return Drift(names[parting].tolist(), together, rest, table)
 
 
-def _by_model(X: np.ndarray, y: np.ndarray, folds: Folds, seed: int) -> tuple[HeldOut, np.ndarray]:
+def _by_model(X: np.ndarray, y: np.ndarray, folds: Splits, seed: int) -> tuple[HeldOut, np.ndarray]:
     """The score of columns together, and each one's share of the splits' gain."""
     from lightgbm import LGBMClassifier
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tabkd.crossfit import StudentFit, cross_fit_students
 from tabkd.families import kept_categories
-from tabkd.frames import rows_of
+from tabkd.frames import columns_of, rows_of
 from tabkd.learners import ExtraRows, Learner
 from tabkd.recipe import Recipe
 from tabkd.rows import check_classes_outside_pairs
@@ -146,8 +146,8 @@ class Elimination:
         if len(kept) < len(self.sources):
             learners = {name: self._reading(learner, columns) for name, learner in learners.items()}
             if extras is not None:
-                extras = [one and replace(one, X=_columns_of(one.X, kept)) for one in extras]
-        X = _columns_of(self.X, kept)
+                extras = [one and replace(one, X=columns_of(one.X, kept)) for one in extras]
+        X = columns_of(self.X, kept)
         return cross_fit_students(learners, X, self.own, self.folds, extras=extras, **self.recipe.run)
 
     def _reading(self, learner: Learner, columns: Sequence[int]) -> Learner:
@@ -157,10 +157,9 @@ class Elimination:
         return replace(learner, estimator=estimator, encoder=encoder)
 
     def _judged(self, columns: Sequence[int], fit: StudentFit) -> ColumnSet:
-        judge = self.judge
-        threshold = judge.threshold_for(fit.predictions, self.recipe.everyone) if judge.of_labels else None
-        judged = judge.judged(fit.predictions, threshold)
-        return ColumnSet(tuple(columns), fit, judged, threshold, judge.score(judged))
+        threshold = self.judge.cut(fit.predictions, self.recipe.everyone)
+        judged = self.judge.judged(fit.predictions, threshold)
+        return ColumnSet(tuple(columns), fit, judged, threshold, self.judge.score(judged))
 
     def scored(self, columns: Sequence[int]) -> ColumnSet:
         """Fit the student to some columns, in every fold, and score it."""
@@ -178,7 +177,7 @@ class Elimination:
         if n_rows > _SHUFFLED:
             rows = np.sort(self.rng.choice(n_rows, _SHUFFLED, replace=False))
         encoded = self._encoded(chosen.columns)
-        X = _columns_of(self.X, encoded)
+        X = columns_of(self.X, encoded)
         blocks = [np.flatnonzero(self.sources[encoded] == column) for column in chosen.columns]
         n_shuffles = int(np.clip(_SHUFFLED // n_rows, 1, _MAX_SHUFFLES))
         n_parts = min(len(blocks), -(-len(rows) * len(encoded) * len(blocks) // _CELLS))
@@ -252,10 +251,6 @@ class Elimination:
         if len(columns) == len(path[-1].columns):
             return path[-1]
         return max(path[-1], self.scored(sorted(columns)), key=lambda chosen: chosen.score)
-
-
-def _columns_of(X: Any, positions: np.ndarray) -> Any:
-    return X.iloc[:, positions] if isinstance(X, pd.DataFrame) else X[:, positions]
 
 
 def _shuffled_copies(X: Any, blocks: Sequence[np.ndarray], order: np.ndarray) -> Any:

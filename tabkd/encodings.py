@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from tabkd._compat import is_search, last_step
-from tabkd.families import family, text_columns
+from tabkd.families import cat_columns, family
 
 __all__ = ["encoding_for", "reads_texts"]
 
@@ -55,7 +55,7 @@ def encoding_for(estimator: Any, *, texts: bool = False) -> str:
     kind = family(estimator)
     if kind == "sklearn" and get_tags(estimator).input_tags.string:
         return "table"
-    if kind == "catboost" and text_columns(estimator):
+    if kind == "catboost" and cat_columns(estimator):
         return "catboost"
     if kind == "xgboost" and estimator.get_params().get("enable_categorical"):
         return "category"

@@ -17,6 +17,7 @@ from sklearn.utils.validation import has_fit_parameter
 from tabkd._compat import is_regressor, read_seed, takes_weights
 from tabkd.folds import make_folds
 from tabkd.frames import rows_of
+from tabkd.heldout import corrected_error
 from tabkd.rows import read_rows
 
 __all__ = ["DistillationReport", "evaluate_distillation"]
@@ -73,7 +74,7 @@ class DistillationReport:
             means = scores[[model for model in MODELS if model in scores]].mean()
             gains = (scores["student"] - scores["control"]).dropna().to_numpy()
             n = len(gains)
-            error = float(np.sqrt((1 / n + self.test_share) * gains.var(ddof=1))) if n > 1 else np.nan
+            error = corrected_error(gains, self.test_share)
             half = float(student_t.ppf((1 + confidence) / 2, max(n - 1, 1))) * error
             gap = means.get("teacher", np.nan) - means["control"]
             rows[metric] = {

@@ -22,6 +22,7 @@ from tabkd._compat import fit_weighted, is_search, nested_estimators
 
 __all__ = [
     "averages_trees",
+    "cat_columns",
     "categories_by_position",
     "decision_values",
     "family",
@@ -32,7 +33,6 @@ __all__ = [
     "pop_class_weight",
     "quiet",
     "stops_early",
-    "text_columns",
 ]
 
 BOOSTERS = ("lightgbm", "xgboost", "catboost")
@@ -68,7 +68,7 @@ def family(estimator: Any) -> str:
     return next((name for name in BOOSTERS if name in modules), "sklearn")
 
 
-def text_columns(estimator: Any) -> list[str | int]:
+def cat_columns(estimator: Any) -> list[str | int]:
     """The ``cat_features`` and ``text_features`` that a CatBoost model reads as text, else an empty list."""
     while is_search(estimator):
         estimator = estimator.estimator

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,17 @@ from typing import Any
 import pandas as pd
 
 from tabkd._compat import optional_import
+from tabkd.words import near
 
 __all__ = [
     "UNNAMED",
     "InputError",
     "as_written",
-    "near",
     "needed",
+    "output_path",
     "read_header",
     "read_table",
     "replacing",
-    "target",
     "write_table",
 ]
 
@@ -41,28 +40,6 @@ _OTHERS = {".xlsx", ".xls", ".ods", ".tsv", ".json", ".jsonl", ".feather", ".arr
 
 class InputError(ValueError):
     """Something that the caller gave cannot be used; the message says what, and how to mend it."""
-
-
-def near(name: str, known: Iterable[Any]) -> str:
-    """A sentence with the known names closest to a mistyped one, empty if none is close.
-
-    Parameters
-    ----------
-    name : str
-    known : iterable
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> near("Y_LABLE", ["ID", "Y_LABEL"])
-    " Did you mean 'Y_LABEL'?"
-    """
-    by_lower = {str(candidate).lower(): str(candidate) for candidate in known}
-    close = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=3)]
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def needed(module: str, *, needed_by: str, extra: str) -> Any:
@@ -271,7 +248,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def target(path: str | Path) -> Path:
+def output_path(path: str | Path) -> Path:
     """Where a file is to be written, refused before the work if it cannot be.
 
     Parameters

@@ -17,10 +17,13 @@ from sklearn.model_selection import (
     check_cv,
 )
 
-__all__ = ["Folds", "Rows", "make_folds"]
+__all__ = ["Folds", "make_folds", "make_parts"]
 
-Rows = np.ndarray
-Split = tuple[Rows, Rows]
+#: Parts of rows that were put aside.
+_N_PARTS = 5
+
+#: Training and test rows.
+Split = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Folds:
         """Number of times that the rows are partitioned."""
         return self.repeat_of[-1] + 1
 
-    def pairs(self) -> Iterator[tuple[int, int, Rows]]:
+    def pairs(self) -> Iterator[tuple[int, int, np.ndarray]]:
         """Two splits of one repeat, and the rows that a teacher of the pair may see."""
         allowed = np.zeros(
             (len(self.splits), 1 + max(rows.max() for split in self.splits for rows in split)), dtype=bool
@@ -125,3 +128,37 @@ def make_folds(
             'StratifiedKFold or GroupKFold (or TimeSeriesSplit with cross_fit="folds").'
         )
     return Folds(splits, repeat_of)
+
+
+def make_parts(
+    rows: np.ndarray, y: np.ndarray, *, groups: np.ndarray | None, classifier: bool, seed: int | None
+) -> Folds:
+    """Some rows in up to five parts: what is chosen by the others of them is scored on each.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or values, of all rows.
+    groups : ndarray of shape (n_samples,) or None
+    classifier : bool
+    seed : int or None
+        None is 0.
+
+    Returns
+    -------
+    Folds
+        One of all rows, chosen by and scored on, where a class or the groups are too few for two parts.
+    """
+    together = Folds([(rows, rows)], [0])
+    own = None if groups is None else groups[rows]
+    n_parts = min(_N_PARTS, len(rows if own is None else np.unique(own)))
+    if classifier:
+        n_parts = min(n_parts, np.unique(y[rows], return_counts=True)[1].min())
+    if n_parts < 2:
+        return together
+    folds = make_folds(int(n_parts), rows, y[rows], groups=own, classifier=classifier, seed=seed or 0)
+    parts = [(rows[others], rows[part]) for others, part in folds.splits]
+    if classifier and any(set(y[others]) < set(y[rows]) for others, _ in parts):  # groups may hold a class together
+        return together
+    return Folds(parts, folds.repeat_of)

@@ -139,6 +139,11 @@ def stacked(tables: Sequence[Any]) -> Any:
     return vstack(tables) if issparse(tables[0]) else np.concatenate(tables)
 
 
+def columns_of(X: Any, positions: Any) -> Any:
+    """Some columns of a table, by position or mask."""
+    return X.iloc[:, positions] if isinstance(X, pd.DataFrame) else X[:, positions]
+
+
 def rows_of(X: Table, rows: np.ndarray) -> Table:
     """A copy of some rows of a table, by position."""
     return take_rows(X, rows)

@@ -15,14 +15,14 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd._compat import is_regressor
 
-__all__ = ["N_FOLDS", "Folds", "HeldOut", "alone", "held_out", "make_folds"]
+__all__ = ["N_FOLDS", "HeldOut", "Splits", "alone", "corrected_error", "five_folds", "held_out"]
 
 N_FOLDS = 5
 #: Leaves of the tree that a single column gets: enough for any curve, too few to learn rows by heart.
 _LEAVES, _LEAVES_OF_NUMBERS = 16, 256
 
 #: Training and test rows of each fold.
-Folds = Sequence[tuple[np.ndarray, np.ndarray]]
+Splits = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class HeldOut:
     se : float
         Its standard error over the folds, corrected for what folds learn from each other (Nadeau and Bengio).
     n_folds : int
-        Folds that could be scored.
+        Splits that could be scored.
     """
 
     mean: float
@@ -70,7 +70,7 @@ class HeldOut:
         n = len(known)
         if n < 2:
             return cls(np.nan, np.nan, n)
-        return cls(float(known.mean()), float(known.std(ddof=1) * np.sqrt(1 / n + 1 / (n - 1))), n)
+        return cls(float(known.mean()), corrected_error(known, 1 / (n - 1)), n)
 
     def interval(self, n_looks: int = 1) -> tuple[float, float]:
         """Its 95 % interval by Student's t.
@@ -91,7 +91,24 @@ class HeldOut:
         return self.mean - half, self.mean + half
 
 
-def make_folds(y: np.ndarray, groups: np.ndarray | None, *, regression: bool, seed: int) -> Folds:
+def corrected_error(values: np.ndarray, test_share: float) -> float:
+    """Standard error of a mean over folds, whose training rows overlap (Nadeau and Bengio, 2003); NaN for one fold.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_folds,)
+    test_share : float
+        Size of the test rows over that of the training rows.
+
+    Returns
+    -------
+    float
+    """
+    n = len(values)
+    return float(np.sqrt((1 / n + test_share) * values.var(ddof=1))) if n > 1 else np.nan
+
+
+def five_folds(y: np.ndarray, groups: np.ndarray | None, *, regression: bool, seed: int) -> Splits:
     """Five folds; stratified by class where there are no groups, else a group's rows stay together.
 
     Parameters
@@ -111,7 +128,7 @@ def make_folds(y: np.ndarray, groups: np.ndarray | None, *, regression: bool, se
     return list(splitter.split(y, y, groups))
 
 
-def held_out(model: Any, X: np.ndarray, y: np.ndarray, folds: Folds) -> tuple[HeldOut, list[Any]]:
+def held_out(model: Any, X: np.ndarray, y: np.ndarray, folds: Splits) -> tuple[HeldOut, list[Any]]:
     """Fit to all folds but one and score that one, in turn.
 
     Parameters
@@ -134,7 +151,7 @@ def held_out(model: Any, X: np.ndarray, y: np.ndarray, folds: Folds) -> tuple[He
     return HeldOut.of(scores), fitted
 
 
-def alone(values: np.ndarray, y: np.ndarray, folds: Folds, *, regression: bool = False) -> HeldOut:
+def alone(values: np.ndarray, y: np.ndarray, folds: Splits, *, regression: bool = False) -> HeldOut:
     """How well one column predicts by itself, by a small tree.
 
     Parameters

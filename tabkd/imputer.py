@@ -7,7 +7,6 @@ that adds them up in float32 takes every row to the side of a threshold to which
 
 from __future__ import annotations
 
-import importlib
 import re
 import warnings
 from collections.abc import Sequence
@@ -18,20 +17,17 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold
 
-from tabkd._compat import clone_estimator, seeded
 from tabkd.column import FIRST_CATEGORY, Column
 from tabkd.columns import ColumnEncoder
-from tabkd.families import limit_threads, quiet
+from tabkd.families import limit_threads
 from tabkd.frames import free_name, has_names
 from tabkd.impute import MAX_CATEGORIES, MIN_SHARE, Impute
-from tabkd.privileged import gains
+from tabkd.privileged import gains, small_trees
 
 __all__ = ["Imputer", "on_grid"]
 
 #: Rows with a value that a column must have in every inner training fold.
 _MIN_ROWS = 2
-#: The default model. Each number costs ``cv`` of them in the exported file, so they are small.
-_SIZE: dict[str, Any] = {"n_estimators": 50, "num_leaves": 8}
 #: Whole numbers up to here are exact in float32.
 _EXACT = 2**24
 _SMALLEST_STEP = 2.0**-126
@@ -184,12 +180,7 @@ class Imputer:
         return list(folds.split(np.zeros(n_samples), groups=groups))
 
     def _template(self) -> Any:
-        model = self.settings.estimator
-        if model is None:
-            # Histograms are added up in another order where the threads are others, unless told otherwise.
-            regressor = importlib.import_module("lightgbm").LGBMRegressor
-            model = regressor(**_SIZE, deterministic=True, force_col_wise=True)
-        return limit_threads(quiet(seeded(clone_estimator(model), self.seed)), self.threads)
+        return limit_threads(small_trees(self.settings.estimator, self.seed), self.threads)
 
     def _models(self, matrix: np.ndarray, one: _Predicted, weight: np.ndarray | None, folds: Any) -> list[Any]:
         """A model per inner fold, with leaves on the grid of their common sum."""

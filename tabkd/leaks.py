@@ -9,7 +9,7 @@ import pandas as pd
 
 from tabkd.competition import MIN_ROWS
 from tabkd.files import InputError
-from tabkd.heldout import N_FOLDS, HeldOut, alone, make_folds
+from tabkd.heldout import N_FOLDS, HeldOut, alone, five_folds
 from tabkd.paired import PairedColumn
 from tabkd.target_column import Target
 
@@ -70,7 +70,7 @@ def find_leaks(
             f"The rows to look for leaks are of {len(np.unique(groups))} groups, and {N_FOLDS} are needed. Leave the "
             "groups out, or give more of them."
         )
-    folds = make_folds(y, groups, regression=target.regression, seed=seed)
+    folds = five_folds(y, groups, regression=target.regression, seed=seed)
 
     def scored(values: np.ndarray) -> HeldOut:
         return alone(values[rows], y, folds, regression=target.regression)

@@ -28,7 +28,7 @@ from tabkd._compat import (
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder
 from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
-from tabkd.frames import rows_of, stacked
+from tabkd.frames import columns_of, rows_of, stacked
 from tabkd.impute import Impute
 from tabkd.imputer import Imputer
 from tabkd.links import invert_link
@@ -123,7 +123,7 @@ class _Kept:
     support: np.ndarray
 
     def transform(self, X: Any) -> Any:
-        return X.iloc[:, self.support] if isinstance(X, pd.DataFrame) else X[:, self.support]
+        return columns_of(X, self.support)
 
 
 @dataclass

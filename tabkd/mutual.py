@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ from tabkd.deployed import Deployed
 from tabkd.encodings import reads_texts
 from tabkd.peers import HoldoutPeers, PeerRecipe
 from tabkd.rows import begin_fit, read_rows
+from tabkd.words import near
 
 __all__ = ["MutualDistilledEstimator"]
 
@@ -268,8 +268,7 @@ class MutualDistilledEstimator(Deployed, BaseComposition):
         if self.cross_fit not in ("auto", "pairs", "holdout"):
             raise ValueError(f'cross_fit must be "auto", "pairs" or "holdout", got {self.cross_fit!r}.')
         if self.deploy is not None and self.deploy not in names:
-            near = get_close_matches(str(self.deploy), names, n=1)
-            meant = f" Did you mean {near[0]!r}?" if near else ""
+            meant = near(self.deploy, names)
             raise ValueError(f"deploy={self.deploy!r} is no peer.{meant} Choose from {names}, or None for their mean.")
 
     def _check_kinds(self) -> None:

@@ -21,7 +21,7 @@ from tabkd._compat import clone_estimator, last_step, read_seed
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher
-from tabkd.folds import Folds, make_folds
+from tabkd.folds import Folds, make_folds, make_parts
 from tabkd.frames import column_positions
 from tabkd.learners import Learner, Member
 from tabkd.models import FittedModel, fitted_model
@@ -151,8 +151,12 @@ class PeerRecipe:
     def _split(self) -> None:
         self.outer = self._folds(partition=True)
         check_classes_outside_pairs(self.outer, self.rows.targets, instead='cross_fit="holdout"')
-        self.everyone = np.arange(len(self.rows.y))  # the rows that choices are judged by
-        self.views = [self.everyone, *self.judge.outside(self.outer)]
+        self._judge_by(np.arange(len(self.rows.y)), self.outer)
+
+    def _judge_by(self, rows: np.ndarray, parts: Folds) -> None:
+        """Choose by these rows, and again without the test rows of each part, which are scored by that choice."""
+        self.everyone, self.parts = rows, parts
+        self.views = [rows, *self.judge.outside(parts, rows)]
 
     def _folds(self, *, partition: bool | None) -> Folds:
         rows, classifier = self.rows, self.classes is not None
@@ -275,9 +279,9 @@ class PeerRecipe:
             replace(one, threshold=judge.threshold_for(of[one.name], self.everyone))
             for one in self._pick(answers, self.everyone)
         )
-        again = self._again(answers, (choice, control))
+        again = [self._pick(answers, rows) for rows in self.views[1:]]  # without the rows that each part tests
         student, held = (
-            judge.held_out(self.outer, [(of[one.name], one.threshold) for one in side])
+            judge.held_out(self.parts, [(of[one.name], one.threshold) for one in side])
             for side in zip(*again, strict=True)
         )
         gain, error = judge.compare(student, held, self.everyone)
@@ -297,12 +301,6 @@ class PeerRecipe:
             distillation_gain_se=error,
         )
         return choice, control, scores
-
-    def _again(
-        self, answers: Sequence[dict[float, np.ndarray]], chosen: tuple[Choice, Choice]
-    ) -> list[tuple[Choice, Choice]]:
-        """Student and control for each split, chosen without the rows that it tests."""
-        return [self._pick(answers, rows) for rows in self.views[1:]]
 
     # ---------------------------------------------------------------- ship
 
@@ -346,7 +344,9 @@ class HoldoutPeers(PeerRecipe):
 
     def _split(self) -> None:
         train, test = self._folds(partition=None).splits[0]
-        self.outer, self.everyone, self.views = Folds([(train, test)], [0]), test, [test]
+        self.outer, classifier = Folds([(train, test)], [0]), self.classes is not None
+        parts = make_parts(test, self.rows.y, groups=self.rows.groups, classifier=classifier, seed=self.seed)
+        self._judge_by(test, parts)
 
     def _n_fits(self) -> int:
         return len(self.peers) * (1 + self.settings.rounds * len(self.alphas))
@@ -357,11 +357,6 @@ class HoldoutPeers(PeerRecipe):
 
     def _first_inside(self, first: Round) -> list[Inside]:
         return self._inside(first)
-
-    def _again(
-        self, answers: Sequence[dict[float, np.ndarray]], chosen: tuple[Choice, Choice]
-    ) -> list[tuple[Choice, Choice]]:
-        return [chosen]  # there are no other rows to make the choice again by
 
     def _shipped(self, rounds: Sequence[dict[float, Round]], name: tuple[int, float]) -> list[list[Member]]:
         number, alpha = name

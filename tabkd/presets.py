@@ -15,9 +15,10 @@ import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from tabkd._compat import scores_labels
-from tabkd.files import InputError, near, needed
+from tabkd.files import InputError, needed
 from tabkd.scoring import Judge
 from tabkd.targets import Targets
+from tabkd.words import near
 
 __all__ = ["MODELS", "Metric", "check_metric", "make_model", "read_metric", "threads_for"]
 
@@ -196,13 +197,10 @@ def check_metric(metric: Metric, targets: Targets) -> None:
     InputError
         If the metric raises, or gives no number.
     """
-    judge = Judge(targets, scoring=metric.scoring)
     try:
-        best = judge.score(judge.judged(targets.hard[None]))
-    except Exception as error:  # a function of the user's own may raise anything
-        raise InputError(f"--metric {metric.name} cannot score this target: {error}") from error
-    if not np.isfinite(best):
-        raise InputError(f"--metric {metric.name} gives {best} for perfect predictions. Use a metric that is a number.")
+        Judge(targets, scoring=metric.scoring).check()
+    except ValueError as error:
+        raise InputError(f"--metric {metric.name}: {error}") from error
 
 
 def _import_function(name: str) -> Callable[..., float]:

@@ -13,16 +13,24 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tabkd._compat import clone_estimator, read_seed, seeded
 from tabkd.columns import ColumnEncoder
-from tabkd.families import quiet
+from tabkd.families import limit_threads, quiet
 from tabkd.frames import as_table, column_positions
 from tabkd.targets import one_hot
 
-__all__ = ["SelectPrivileged", "gains"]
+__all__ = ["SelectPrivileged", "gains", "small_trees"]
 
-#: Trees whose splits say what matters.
-_SIZE: dict[str, Any] = {"n_estimators": 50, "num_leaves": 8, "n_jobs": 1}
+#: Few leaves: where such trees impute a column, each number costs several of them in the exported file.
+_SIZE: dict[str, Any] = {"n_estimators": 50, "num_leaves": 8}
 #: Numbers of more kinds than this are values, not classes.
 _MANY = 20
+
+
+def small_trees(estimator: Any, seed: int | None) -> Any:
+    """A silent copy of an ``LGBMRegressor``, or a small one that answers alike on any number of threads."""
+    if estimator is None:
+        # Histograms are added up in another order where the threads are others, unless told otherwise.
+        estimator = importlib.import_module("lightgbm").LGBMRegressor(**_SIZE, deterministic=True, force_col_wise=True)
+    return quiet(seeded(clone_estimator(estimator), seed))
 
 
 def gains(model: Any, X: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
@@ -123,7 +131,8 @@ class SelectPrivileged(SelectorMixin, BaseEstimator):
         none = not callable(self.deployable) and np.size(self.deployable) == 0
         kept = [] if none else column_positions(table, self.deployable, "deployable")
         matrix = np.asarray(ColumnEncoder.fit(table, range(table.shape[1])).transform(table))
-        self.gains_ = gains(self._model(), matrix, _outputs(y), sample_weight)
+        model = limit_threads(small_trees(self.estimator, read_seed(self.random_state)), 1)
+        self.gains_ = gains(model, matrix, _outputs(y), sample_weight)
         self.support_ = np.isin(np.arange(table.shape[1]), kept)
         others = np.flatnonzero(~self.support_)
         order = others[np.argsort(-self.gains_[others], kind="stable")]
@@ -132,12 +141,6 @@ class SelectPrivileged(SelectorMixin, BaseEstimator):
             # The last sum may be a rounding above the share of it.
             self.support_[order[: np.searchsorted(reached, self.share * reached[-1] * (1 - 1e-12)) + 1]] = True
         return self
-
-    def _model(self) -> Any:
-        model = self.estimator
-        if model is None:
-            model = importlib.import_module("lightgbm").LGBMRegressor(**_SIZE, deterministic=True, force_col_wise=True)
-        return quiet(seeded(clone_estimator(model), read_seed(self.random_state)))
 
     def _get_support_mask(self) -> np.ndarray:
         check_is_fitted(self, "support_")

@@ -11,7 +11,7 @@ from tabkd._compat import is_fitted_selector, last_step, nested_estimators
 from tabkd.columns import ColumnEncoder
 from tabkd.diagnose import warn_of_prose
 from tabkd.encodings import encoding_for
-from tabkd.families import text_columns
+from tabkd.families import cat_columns
 from tabkd.frames import column_positions
 from tabkd.rows import Rows
 from tabkd.settings import is_frozen
@@ -94,26 +94,36 @@ def encoder_for(model: Any, rows: Rows, positions: list[int], *, frozen: bool = 
     ColumnEncoder
     """
     encoding = "raw" if frozen and not rows.texts else encoding_for(model, texts=rows.texts)
-    encoder = ColumnEncoder.fit(rows.X, positions, encoding, text_columns(model))
+    encoder = ColumnEncoder.fit(rows.X, positions, encoding, cat_columns(model))
     warn_of_prose(last_step(model), encoder, len(rows.y))
     if encoding in ("ordinal", "onehot"):
         _refuse_gaps(last_step(model), encoder, rows)
     return encoder
 
 
+def _missing(encoder: ColumnEncoder, rows: Rows, *, all_of_them: bool = False) -> list[str | int]:
+    """The columns of numbers in which values are missing, one or all."""
+    frame = pd.DataFrame(rows.X)
+    return [
+        column.name
+        for column, position in zip(encoder.columns, encoder.positions, strict=True)
+        if column.kind != "category"
+        and (missing := frame.iloc[:, position].isna()).any()
+        and (missing.all() or not all_of_them)
+    ]
+
+
 def _refuse_gaps(model: Any, encoder: ColumnEncoder, rows: Rows) -> None:
     """Name the columns of numbers with gaps that a model of scikit-learn cannot read, before anything is fitted."""
+    if type(model).__name__.startswith("HistGradientBoosting"):  # takes gaps, but no column of nothing else
+        if empty := _missing(encoder, rows, all_of_them=True):
+            raise ValueError(f"{type(model).__name__} needs a value in every column, and {empty} have none. Drop them.")
+        return
     # Models made of others do not say what those read, nor do dummies, which read nothing.
     plain = type(model).__module__.startswith("sklearn.") and not type(model).__module__.startswith("sklearn.dummy")
     if not plain or nested_estimators(model) or get_tags(model).input_tags.allow_nan:
         return
-    frame = pd.DataFrame(rows.X)
-    gaps = [
-        column.name
-        for column, position in zip(encoder.columns, encoder.positions, strict=True)
-        if column.kind != "category" and frame.iloc[:, position].isna().any()
-    ]
-    if gaps:
+    if gaps := _missing(encoder, rows):
         raise ValueError(
             f"{type(model).__name__} reads no missing values (Input X contains NaN), and columns {gaps} have some. Use "
             f"make_pipeline(SimpleImputer(), {type(model).__name__}(...)), or a model that does."

@@ -306,9 +306,9 @@ class Recipe:
         controls = {name: fits[name].predictions for name in self.controls}
         chosen = judge.choose(distilled, controls, self.everyone, forced=forced)
         choice, control = (self._tuned(one, fits) for one in chosen)
-        again, held_again = self._again(distilled, controls, (choice, control))
+        again, held_again = judge.choose_again(distilled, controls, self.parts, forced=forced, rows=self.everyone)
         student, held = (
-            judge.held_out(self.outer, [(fits[one.name].predictions, one.threshold) for one in side])
+            judge.held_out(self.parts, [(fits[one.name].predictions, one.threshold) for one in side])
             for side in (again, held_again)
         )
         gain, error = judge.compare(student, held, self.everyone)
@@ -329,14 +329,10 @@ class Recipe:
         )
         return choice, control, scores, honest
 
-    def _again(
-        self,
-        distilled: dict[Any, np.ndarray],
-        controls: dict[Any, np.ndarray],
-        chosen: tuple[Choice, Choice],
-    ) -> tuple[list[Choice], list[Choice]]:
-        """Student and control for each split, chosen without the rows that it tests."""
-        return self.judge.choose_again(distilled, controls, self.outer, forced=self.settings.alpha != "auto")
+    @property
+    def parts(self) -> Folds:
+        """Splits whose test rows are scored by choices that were made without them."""
+        return self.outer
 
     def _tuned(self, choice: Choice, fits: dict[Any, StudentFit]) -> Choice:
         threshold = self.judge.threshold_for(fits[choice.name].predictions, self.everyone)

@@ -94,7 +94,7 @@ def named_like_fit(estimator: Any, X: Any) -> Any:
         lacks, had = ("does not have valid", "with") if hasattr(estimator, "feature_names_in_") else ("has", "without")
         warnings.warn(
             f"X {lacks} feature names, but {type(estimator).__name__} was fitted {had} feature names",
-            stacklevel=3,
+            stacklevel=4,
         )
     return table
 
@@ -133,6 +133,16 @@ def _refuse_missing(missing: np.ndarray) -> None:
         raise ValueError(f"Input y contains NaN or infinity, first in row {row}. Drop or fill those rows.")
 
 
+def _places(names: list[Any], labels: list[Any]) -> list[int]:
+    """Where the column of each label is; files hold the names of labels as texts. Other names tell nothing."""
+    for told, known in ((names, labels), (list(map(str, names)), list(map(str, labels)))):
+        if len(told) == len(known) == len(set(known)) and set(told) == set(known):
+            return [told.index(label) for label in known]
+    if set(map(str, names)) & set(map(str, labels)):
+        raise ValueError(f"soft_targets has columns {names}, but the labels are {labels}. Call them like the labels.")
+    return list(range(len(names)))
+
+
 def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:
     """Soft targets made elsewhere, as float64 of the shape of ``targets.hard``; columns called like labels by name.
 
@@ -141,11 +151,9 @@ def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:
     ValueError
         If the shape is wrong, or probabilities are outside [0, 1] or do not sum to 1.
     """
-    names = list(getattr(soft_targets, "columns", ()))
-    labels = [] if targets.classes is None else targets.classes.tolist()
     soft = np.asarray(soft_targets, dtype=np.float64)
-    if labels and len(names) == len(labels) and set(names) == set(labels):
-        soft = soft[:, [names.index(label) for label in labels]]
+    if targets.classes is not None and hasattr(soft_targets, "columns"):
+        soft = soft[:, _places(list(soft_targets.columns), targets.classes.tolist())]
     if targets.classes is None and soft.ndim == 1:
         soft = soft.reshape(-1, 1)
     if soft.shape != targets.hard.shape:

@@ -265,14 +265,16 @@ class Judge:
         folds: Folds,
         *,
         forced: bool,
+        rows: np.ndarray | None = None,
     ) -> tuple[list[Choice], list[Choice]]:
-        """Student and control for each split, chosen by the rows that it does not test."""
-        chosen = [self.choose(distilled, controls, rows, forced=forced) for rows in self.outside(folds)]
+        """Student and control for each split, chosen by the rows, all or some, that it does not test."""
+        chosen = [self.choose(distilled, controls, others, forced=forced) for others in self.outside(folds, rows)]
         return [student for student, _ in chosen], [control for _, control in chosen]
 
-    def outside(self, folds: Folds) -> list[np.ndarray]:
-        """For each split, the rows that it does not test."""
-        return [np.setdiff1d(np.arange(len(self.labels)), test) for _, test in folds.splits]
+    def outside(self, folds: Folds, rows: np.ndarray | None = None) -> list[np.ndarray]:
+        """For each split, the rows, all or some, that it does not test; all where it tests all."""
+        rows = np.arange(len(self.labels)) if rows is None else rows
+        return [np.setdiff1d(rows, test) if len(test) < len(rows) else rows for _, test in folds.splits]
 
     def held_out(self, folds: Folds, answers: Iterable[tuple[np.ndarray, float | None]]) -> Judged:
         """The test rows of each split, by predictions and a threshold that were found without them."""

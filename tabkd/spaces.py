@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from inspect import signature
 from typing import Any
@@ -12,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from tabkd._compat import last_step, nested_estimators
 from tabkd.families import family
+from tabkd.words import near
 
 __all__ = ["Space", "check_space", "default_space", "draw", "parameter_names"]
 
@@ -137,9 +137,7 @@ def check_space(space: Space, names: Collection[str], *, teacher: bool) -> None:
         return
     for name, choices in space.items():
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"The space names {name!r}, which the estimator has no parameter for.{hint}")
+            raise ValueError(f"The space names {name!r}, which the estimator has no parameter for.{near(name, names)}")
         if (name == "teacher" or name.startswith("teacher__")) != teacher:
             given, right = ("teacher_space", "space") if teacher else ("space", "teacher_space")
             raise ValueError(f"{name!r} stands in {given}, but belongs in {right}: teachers are searched on their own.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import get_scorer
 
+from tabkd._compat import scores_labels, takes_weights
 from tabkd.stored import StoredClassifier
 
 __all__ = ["check_threshold", "confusion_score", "is_tuned", "tune_threshold"]
@@ -93,10 +94,19 @@ def tune_threshold(
     if known is not None:
         return float(midpoints[cuts[np.argmax(known(*confusion))]])
     scorer = get_scorer(scoring)
+    weighted = takes_weights(scorer)
+    if sample_weight is not None and not weighted:
+        raise ValueError(
+            "it takes no sample_weight, but weights were given. Use a scorer's name, sklearn.metrics.make_scorer of a "
+            "function that takes them, or a callable (estimator, X, y, sample_weight=None)."
+        )
     truth, codes = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
     cells = StoredClassifier(classes, np.eye(2)[codes], codes)
 
     def score(cut: int) -> float:
+        if not weighted:
+            rows = np.repeat(np.arange(4), confusion[:, cut].astype(int))
+            return scorer(cells, rows, classes[truth[rows]])
         seen = np.flatnonzero(confusion[:, cut] > 0)
         return scorer(cells, seen, classes[truth[seen]], sample_weight=confusion[seen, cut])
 
@@ -122,6 +132,10 @@ def check_threshold(threshold: Any, n_classes: int | None) -> None:
         what = "a regression" if n_classes is None else f"{n_classes} classes"
         raise ValueError(f"threshold={threshold!r} needs two classes, but this is {what}. Use threshold=None.")
     if is_tuned(threshold):
-        get_scorer(threshold)
-    elif not 0 <= threshold <= 1:
+        if not scores_labels(get_scorer(threshold)):
+            raise ValueError(
+                f"threshold={threshold!r} scores probabilities, which no threshold changes. Name a scorer of labels, "
+                "such as 'f1_macro'."
+            )
+    elif isinstance(threshold, bool) or not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be in [0, 1] or the name of a scorer, got {threshold!r}. Try 'f1_macro'.")

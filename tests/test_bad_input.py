@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import KFold, RepeatedKFold, ShuffleSplit, StratifiedKFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
@@ -416,3 +418,36 @@ def test_scorers_that_do_not_fit_the_target_are_told_before_any_fit(settings, me
     y = np.arange(90) % 3 if "scoring" in settings else np.where(X[:, 0] > 0, "yes", "no")
     with pytest.raises(ValueError, match=message):
         DistilledEstimator(DecisionTreeClassifier(), DecisionTreeClassifier(max_depth=2), **settings).fit(X, y)
+
+
+def test_soft_targets_under_other_labels_are_refused(numbers, two):
+    soft = pd.DataFrame(np.full((400, 2), 0.5), columns=["1", "2"])
+    with pytest.raises(ValueError, match=r"columns \['1', '2'\], but the labels are \[0, 1\]"):
+        plain().fit(numbers, two, soft_targets=soft)
+
+
+@pytest.mark.parametrize("threshold", ["roc_auc", "neg_log_loss", True], ids=str)
+def test_threshold_that_cuts_nothing_is_refused(numbers, two, threshold):
+    with pytest.raises(ValueError, match=f"threshold.*{threshold}"):
+        estimator(threshold=threshold).fit(numbers, two)
+
+
+def test_a_column_without_any_value_is_named_where_the_model_needs_one(numbers, two):
+    with pytest.raises(ValueError, match=r"HistGradientBoostingClassifier needs a value .* \['empty'\] have none"):
+        estimator(student=HistGradientBoostingClassifier(max_iter=3)).fit(numbers.assign(empty=np.nan), two)
+
+
+def false_alarms_cost(y_true, y_pred):
+    return -(10.0 * np.sum((y_true == 1) & (y_pred == 0)) + np.sum((y_true == 0) & (y_pred == 1)))
+
+
+def test_a_threshold_may_be_tuned_by_a_cost_that_takes_no_weights(numbers, two):
+    model = estimator(threshold=make_scorer(false_alarms_cost)).fit(numbers, two)
+    expected = model.student_predictions_[:, 1] > model.threshold_
+    at_half = model.student_predictions_[:, 1] > 0.5
+    assert false_alarms_cost(two, expected) > false_alarms_cost(two, at_half)
+
+
+def test_a_cost_that_takes_no_weights_is_refused_where_there_are_some(numbers, two):
+    with pytest.raises(ValueError, match="takes no sample_weight, but weights were given"):
+        estimator(threshold=make_scorer(false_alarms_cost)).fit(numbers, two, sample_weight=np.ones(400))

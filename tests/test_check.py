@@ -13,7 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from tabkd import TableCheck, check_tables
 from tabkd.drift import find_drift
-from tabkd.heldout import HeldOut, alone, make_folds
+from tabkd.heldout import HeldOut, alone, five_folds
 from tabkd.paired import kind_of, pair
 from tabkd.target_column import read_target
 
@@ -128,7 +128,7 @@ def test_members_of_a_group_are_not_taken_for_drift() -> None:
 
 def test_folds_that_agree_by_chance_are_not_believed() -> None:
     y = np.repeat([0, 1], 50)
-    score = alone(np.random.default_rng(3).normal(size=100), y, make_folds(y, None, regression=False, seed=0))
+    score = alone(np.random.default_rng(3).normal(size=100), y, five_folds(y, None, regression=False, seed=0))
     low, high = score.interval()
     assert low < 0.5 < high and score.interval(20)[0] < low
 

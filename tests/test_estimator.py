@@ -413,3 +413,11 @@ def test_clones_of_several_teachers_are_not_fitted() -> None:
     fitted = DecisionTreeClassifier().fit([[0], [1]], [0, 1])
     copy = clone(DistilledEstimator([fitted, fitted], DecisionTreeClassifier()))
     assert not any(hasattr(teacher, "tree_") for teacher in copy.teacher)
+
+
+@pytest.mark.parametrize("names", [[1, 0], ["1", "0"]], ids=["numbers", "texts, as files have them"])
+def test_columns_of_soft_targets_are_found_by_the_labels_that_name_them(names) -> None:
+    X, y = load_breast_cancer(return_X_y=True)
+    soft = pd.DataFrame(np.column_stack([y, 1 - y]), columns=names)
+    model = DistilledEstimator(DecisionTreeClassifier(), DecisionTreeClassifier(), alpha=0.0)
+    np.testing.assert_array_equal(model.fit(X, y, soft_targets=soft).soft_targets_[:, 1], y)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import tabkd._compat
-from tabkd.files import InputError, near, read_table, replacing, write_table
+from tabkd.files import InputError, read_table, replacing, write_table
+from tabkd.words import near
 
 KOREAN = pd.DataFrame({"번호": [1, 2], "도시": ["서울", "부산"]})
 

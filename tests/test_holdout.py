@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from tabkd import DistilledEstimator
+from tabkd import DistilledEstimator, MutualDistilledEstimator
 
 X, Y = load_breast_cancer(return_X_y=True, as_frame=True)
 DEPLOYABLE = [name for name in X.columns if name.startswith("mean")]
@@ -118,3 +119,39 @@ def test_soft_targets_of_ones_own_teach_on_all_rows():
 def test_control_alone_is_fitted_on_the_same_kind_of_split():
     model = holdout(alpha=0.1, cv=ShuffleSplit(1, test_size=0.3, random_state=0), threshold="f1")
     assert model.fit_control(X, Y).threshold is not None
+
+
+def shuffled(seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(120, 5)), rng.permutation(np.repeat([0, 1], 60))
+
+
+def test_what_is_chosen_on_the_rows_held_out_is_scored_without_them():
+    """On labels that mean nothing all scores are those of chance, whatever is tuned and chosen."""
+    found = []
+    for seed in range(12):
+        model = DistilledEstimator(
+            ExtraTreesClassifier(5, random_state=0), DecisionTreeClassifier(max_depth=4), student_features=[0, 1, 2],
+            cross_fit="holdout", cv=3, scoring="balanced_accuracy", threshold="balanced_accuracy", generations=2,
+            random_state=seed,
+        ).fit(*shuffled(seed))  # fmt: skip
+        found.append((model.student_score_, model.control_score_))
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(len(found))
+    assert (mean < 0.5 + 2 * error).all()
+
+
+def test_peers_choose_without_the_rows_that_are_scored():
+    model = MutualDistilledEstimator(
+        [("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=3))],
+        cross_fit="holdout", scoring="balanced_accuracy", threshold="balanced_accuracy", random_state=0,
+    )  # fmt: skip
+    scores = [model.fit(*shuffled(seed)).student_score_ for seed in range(12)]
+    assert np.mean(scores) < 0.5 + 2 * np.std(scores) / np.sqrt(len(scores))
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat([0, 1, 2], [100, 60, 409])], ids=["rare class", "few groups"])
+def test_where_there_is_too_little_the_choice_is_scored_as_it_is(groups):
+    y = Y.to_numpy() if groups is not None else np.where(np.arange(len(Y)) < 3, 2, Y)
+    cv = [(np.arange(100, len(Y)), np.arange(100))] if groups is not None else KFold(5)
+    model = holdout(alpha=0.1, cv=cv).fit(X, y, groups=groups)
+    assert np.isfinite(model.student_score_)

@@ -308,7 +308,7 @@ def test_variance_is_a_number_above_zero_or_none(numbers, value):
 
 @pytest.mark.parametrize("value", [0, -3, 2.5])
 def test_number_of_rows_is_whole_and_above_zero(numbers, value):
-    with pytest.raises(ValueError, match="n_samples must be a whole number > 0, got"):
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, got"):
         Munge().sample(numbers, n_samples=value)
 
 

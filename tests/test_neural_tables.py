@@ -124,7 +124,7 @@ def test_free_text_is_refused_by_name(numbers, two):
     ("settings", "message"),
     [
         ({"columns": ["a", "nothing"]}, r"columns names unknown columns \['nothing'\]"),
-        ({"width": 0}, "width must be a whole number > 0, got 0. Try 64"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0. Try 64"),
         ({"dropout": 1.0}, "dropout must be >= 0 and < 1, got 1.0"),
         ({"validation_fraction": 2}, "validation_fraction must be between 0 and 1, got 2"),
         ({"objective": "tinybert"}, "objective must be terms, got 'tinybert'"),

@@ -83,7 +83,7 @@ def test_clone_has_its_parameters():
     ("maker", "X", "message"),
     [
         (TextSpans(ratio=0), TEXTS, "ratio must be a number > 0, got 0"),
-        (TextSpans(min_words=0), TEXTS, "min_words must be a whole number > 0, got 0"),
+        (TextSpans(min_words=0), TEXTS, "min_words must be a whole number of at least 1, got 0"),
         (TextSpans(mask=1), TEXTS, r"mask must be a number in \[0, 1\), got 1"),
         (TextSpans(), ["one two", "three"], "no text of more than 3 words"),
         (TextSpans(), np.zeros((5, 2)), "no text of more than 3 words"),

@@ -29,7 +29,7 @@ from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import fitted_model_of, is_plain
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
-from tabkd.files import replacing, target
+from tabkd.files import output_path, replacing
 from tabkd.frames import as_table
 from tabkd.imputer import Imputer
 from tabkd.learners import Member
@@ -98,7 +98,7 @@ def to_onnx(
     ...     OnnxPredictor(path).predict(X[:3]).tolist()
     [0, 0, 0]
     """
-    path = target(path)
+    path = output_path(path)
     if inputs not in ("columns", "matrix"):
         raise ValueError(f'inputs must be "columns" or "matrix", got {inputs!r}.')
     if precision not in _PRECISIONS:

@@ -20,7 +20,7 @@ import tabkd
 from tabkd._compat import optional_import
 from tabkd.export.described import sealed
 from tabkd.export.head import label_dtype
-from tabkd.files import replacing, target
+from tabkd.files import output_path, replacing
 from tabkd.neural.parity import TOKENS, prove_rows, prove_texts, random_tokens
 from tabkd.neural.quantize import to_int8
 from tabkd.neural.reading import positions_of
@@ -105,7 +105,7 @@ def export_text(
     'model.onnx'
     (2, 2)
     """
-    path = target(path)
+    path = output_path(path)
     if quantize not in (None, "int8"):
         raise ValueError(f'quantize must be None or "int8", got {quantize!r}.')
     _check_model(model)
@@ -183,7 +183,7 @@ def export_module(
     ...     OnnxPredictor(path).predict_proba(X).shape
     (3, 2)
     """
-    path = target(path)
+    path = output_path(path)
     _check_model(module)
     labelled = _labels(classes)
     rows = np.asarray(X, dtype=np.float32)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tabkd._compat import optional_import
 from tabkd.export.parity import TOLERANCE, ParityError
-from tabkd.files import target
+from tabkd.files import output_path
 from tabkd.neural.onnx import OPSET, _check_model, _evaluating, _token_inputs, _tokenizer_json, _written
 from tabkd.neural.parity import random_tokens
 
@@ -68,7 +68,7 @@ def export_spans(
     ValueError
         If the answers differ (``ParityError``).
     """
-    path, length = target(path), settings["max_length"]
+    path, length = output_path(path), settings["max_length"]
     _check_model(model)
     names = _token_inputs(model, tokenizer)
     network = _Spans(model, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from tabkd._compat import check_sample_weight
+from tabkd.checks import check_whole
 from tabkd.frames import as_table, column_positions, has_names
 from tabkd.neural.base import Term
 from tabkd.neural.recipes import stages_of, two_terms
@@ -156,9 +157,8 @@ class TableNetwork(Taught):
 
     def _check_settings(self) -> None:
         for name, usual in (("epochs", 60), ("batch_size", 128), ("width", 64), ("n_layers", 1), ("patience", 10)):
-            value = getattr(self, name)
-            if not (isinstance(value, Integral) and int(value) >= 1) and not (name == "patience" and value is None):
-                raise ValueError(f"{name} must be a whole number > 0, got {value!r}. Try {usual}.")
+            if name != "patience" or self.patience is not None:
+                check_whole(name, getattr(self, name), 1, usual)
         for name, most, common in (
             ("learning_rate", np.inf, 5e-3),
             ("weight_decay", np.inf, 1e-2),
@@ -218,12 +218,8 @@ class TableNetwork(Taught):
 
     def _encoded(self, X: Any) -> Tensor:
         check_is_fitted(self, "model_")
-        X, encoder = as_table(X), self.reader_.encoder
-        if not (encoder.named and has_names(X)) and X.shape[1] not in (encoder.width, len(encoder.columns)):
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {encoder.width} features as "
-                "input."
-            )
+        X = as_table(X)
+        self.reader_.encoder.check_width(X, type(self).__name__)
         return _tensor(self.reader_.transform(X))
 
     def _outputs(self, features: Tensor, hidden: bool = False) -> list[Any]:
