@@ -205,7 +205,7 @@ def test_imputed_numbers_are_those_of_python_to_the_last_bit(fitted, table, name
     inputs = Inputs(graph, model.encoder, layout)
     (made,) = add_imputed(inputs, member)
     graph.output("made", made.value, np.float32, made.width)
-    session = onnxruntime.InferenceSession(graph.model({}).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
     read = [
         _Column(entry).read(rows.iloc[:, i], coded=layout == "matrix")[:, None]
         for i, entry in enumerate(inputs.described)
@@ -230,7 +230,7 @@ def test_sums_that_float32_holds_are_not_divided():
     trees, graph = Trees([tree], np.zeros(1), 1), Graph()
     X = np.array([[-1.0], [0.5], [2.0]], dtype=np.float32)
     graph.output("sum", add_trees(graph, graph.input("x", np.float32, 1), trees), np.float32, 1)
-    session = onnxruntime.InferenceSession(graph.model({}).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(session.run(None, {"x": X})[0], trees.scores(X))
 
 

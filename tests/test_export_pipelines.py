@@ -93,7 +93,7 @@ def by_file(step, table, rows, inputs="columns", dtype=np.float32):
     columns = Inputs(graph, encoder, inputs)
     made = add_prepared(columns, Member(None, steps=[step]), encoder.transform(as_table(table)))
     graph.output("made", made.numbers(np.float64), np.float64, made.width)
-    session = onnxruntime.InferenceSession(graph.model({}).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString(), providers=["CPUExecutionProvider"])
     cells = pd.DataFrame(rows)
     read = [
         _Column(entry).read(cells.iloc[:, i], coded=inputs == "matrix")[:, None]

@@ -68,7 +68,7 @@ def hard_rows(trees, *, gaps=True):
 def by_runtime(trees, rows):
     graph = Graph()
     graph.output("scores", add_trees(graph, graph.input("x", np.float32, 4), trees), np.float32, trees.n_outputs)
-    session = onnxruntime.InferenceSession(graph.model({}).SerializeToString())
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString())
     return session.run(None, {"x": rows})[0]
 
 

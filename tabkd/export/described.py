@@ -98,14 +98,14 @@ def csv_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\r\n]', text) else text
 
 
-def sealed(model: Any, described: Mapping[str, Any], more: Mapping[str, str]) -> bytes:
+def sealed(model: Any, described: Mapping[str, Any], more: Mapping[str, str] | None = None) -> bytes:
     """A file's content: the graph, what it says about itself and the graph's digest.
 
     Parameters
     ----------
     model : onnx.ModelProto
     described : mapping
-    more : mapping of str
+    more : mapping of str, optional
         Other metadata.
 
     Returns
@@ -116,5 +116,5 @@ def sealed(model: Any, described: Mapping[str, Any], more: Mapping[str, str]) ->
     del model.metadata_props[:]
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     text = json.dumps({**described, "sha256": digest}, ensure_ascii=False)
-    onnx.helper.set_model_props(model, {METADATA: text, **more})
+    onnx.helper.set_model_props(model, {METADATA: text, **(more or {})})
     return model.SerializeToString()

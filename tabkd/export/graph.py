@@ -140,13 +140,12 @@ class Graph:
         # With a name: onnxruntime 1.20 fuses such nodes, and calls what it makes of two without names the same.
         return self.add("Gather", value, self.constant(np.asarray(positions, np.int64)), axis=1, name=self.name())
 
-    def model(self, metadata: dict[str, str]) -> Any:
+    def model(self) -> Any:
         """The finished file, checked, as an ``onnx.ModelProto``."""
         onnx = optional_import("onnx", needed_by="to_onnx", extra="all")
         graph = self.helper.make_graph(self.nodes, "tabkd", self.inputs, self.outputs, self.constants)
         opsets = [self.helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
         model = self.helper.make_model(graph, opset_imports=opsets, producer_name="tabkd", ir_version=IR_VERSION)
-        self.helper.set_model_props(model, metadata)
         onnx.checker.check_model(model)
         return model
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from tabkd._compat import take_rows
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.export.boundaries import raw_thresholds
+from tabkd.export.described import sealed
 from tabkd.export.graph import Graph
 from tabkd.export.head import add_outputs, add_predictions, tie_of
 from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
@@ -34,7 +33,7 @@ from tabkd.frames import as_table
 from tabkd.imputer import Imputer
 from tabkd.learners import Member
 from tabkd.models import FittedModel
-from tabkd.runtime import METADATA, OnnxPredictor
+from tabkd.runtime import OnnxPredictor
 
 __all__ = ["to_onnx", "tree_thresholds"]
 
@@ -118,14 +117,13 @@ def to_onnx(
         "outputs": outputs,
         "versions": _versions(fitted),
         "opsets": dict(graph.opsets),
-        "sha256": hashlib.sha256(graph.model({}).SerializeToString(deterministic=True)).hexdigest(),
     }
     if fitted.classes is not None:
         threshold = None if fitted.threshold is None else float(graph.dtype(fitted.threshold))  # as the graph holds it
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
         if threshold is None and tie_of(fitted):
             described["tie"] = tie_of(fitted)
-    unproved = graph.model({METADATA: json.dumps(described, ensure_ascii=False)})
+    made = graph.model()
     thresholds = _thresholds(fitted, readings)
     if given is None and not thresholds and is_plain(model):
         raise ValueError(
@@ -133,7 +131,7 @@ def to_onnx(
             "rows, to_onnx(model, path, X=X)."
         )
     try:
-        proof = _proof(fitted, OnnxPredictor(unproved.SerializeToString()), given, thresholds)
+        proof = _proof(fitted, OnnxPredictor(sealed(made, described)), given, thresholds)
     except ParityError as error:
         if not graph.converted:
             raise
@@ -143,7 +141,7 @@ def to_onnx(
         ) from error
     described["proof"] = asdict(proof)
     with replacing(path) as temporary:
-        temporary.write_bytes(graph.model({METADATA: json.dumps(described, ensure_ascii=False)}).SerializeToString())
+        temporary.write_bytes(sealed(made, described))
     return path
 
 
