@@ -61,6 +61,11 @@ class FittedAverage(BaseEstimator):
         return True
 
     @property
+    def estimators_(self) -> list[Any]:
+        """The fitted models of all of them, without encoders and the steps before them."""
+        return [estimator for model in self.models for estimator in model.estimators_]
+
+    @property
     def members(self) -> list[Member]:
         """The members of all models."""
         return [member for model in self.models for member in model.members]

@@ -93,9 +93,9 @@ def fit(
     impute: cli_options.Impute = None,
     text_columns: cli_options.TextColumns = None,
     max_length: cli_options.MaxLength = None,
-    epochs: cli_options.Epochs = 3.0,
-    batch_size: cli_options.BatchSize = 32,
-    learning_rate: cli_options.LearningRate = 5e-5,
+    epochs: cli_options.Epochs = None,
+    batch_size: cli_options.BatchSize = None,
+    learning_rate: cli_options.LearningRate = None,
     temperature: cli_options.Temperature = None,
     ensemble: cli_options.Ensemble = False,
     folds: cli_options.Folds = 5,
@@ -106,12 +106,15 @@ def fit(
 ) -> None:
     """Train teacher, student and the student's control on a table, and write what a competition needs."""
     with reported():
-        from tabkd.cli_texts import TextSettings
+        from tabkd.cli_texts import text_settings
         from tabkd.results import prepare_folder
 
         settings = Settings(
             "fit", teacher, student, metric, _read_alpha(alpha), folds, seed, ensemble, n_jobs, transfer, generations,
-            impute, temperature, TextSettings(max_length, epochs, batch_size, learning_rate) if text_columns else None,
+            impute, temperature,
+            text_settings(
+                text_columns, max_length=max_length, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+            ),
         )  # fmt: skip
         tables = read_tables(
             train,

@@ -17,7 +17,13 @@ Id = Annotated[str | None, typer.Option("--id", help="Column that names the rows
 SampleSubmission = Annotated[Path | None, typer.Option(help="Shape of the submission to write.")]
 Teacher = Annotated[str, typer.Option(help="lightgbm, catboost, xgboost, random_forest or extra_trees.")]
 Student = Annotated[str, typer.Option(help="One of these, or tree.")]
-Reader = Annotated[str, typer.Option(help="As the others; with --text-columns also a transformer's folder or name.")]
+Reader = Annotated[
+    str,
+    typer.Option(
+        help="lightgbm, catboost, xgboost, random_forest, extra_trees or tree; with --text-columns also the folder or "
+        "name of a transformer."
+    ),
+]
 Metric = Annotated[
     str | None, typer.Option(help="scikit-learn scorer, or module:function of (y_true, y_pred); greater is better.")
 ]
@@ -52,11 +58,11 @@ TextColumns = Annotated[
     list[str] | None, typer.Option(help="Columns of free text, listed likewise, which transformers read.")
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(min=2, help="Tokens kept of a text.  [default: all it has positions for]")
+    int | None, typer.Option(min=2, help="Transformers: tokens kept of a text.  [default: all it has positions for]")
 ]
-Epochs = Annotated[float, typer.Option(help="Of a transformer's training.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Texts per step of it.")]
-LearningRate = Annotated[float, typer.Option(help="Of it.")]
+Epochs = Annotated[float | None, typer.Option(help="Transformers: passes over the texts.  [default: 3]")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Transformers: texts per step.  [default: 32]")]
+LearningRate = Annotated[float | None, typer.Option(help="Transformers: learning rate.  [default: 5e-5]")]
 Temperature = Annotated[
     float | None, typer.Option(help="Softens the teacher's answers.  [default: 4 for a transformer of classes, else 1]")
 ]

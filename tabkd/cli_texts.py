@@ -23,6 +23,7 @@ __all__ = [
     "is_transformer",
     "make_transformer",
     "reads_texts",
+    "text_settings",
 ]
 
 #: Of transformers that learn from a teacher's softened answers.
@@ -37,6 +38,21 @@ class TextSettings:
     epochs: float = 3.0
     batch_size: int = 32
     learning_rate: float = 5e-5
+
+
+def text_settings(columns: Sequence[str] | None, **given: Any) -> TextSettings | None:
+    """What was given of a transformer's settings, where there are texts for one.
+
+    Raises
+    ------
+    InputError
+        If something was given, and there are no columns of texts.
+    """
+    told = {name: value for name, value in given.items() if value is not None}
+    if told and not columns:
+        option = next(iter(told)).replace("_", "-")
+        raise InputError(f"--{option} is for transformers, which read --text-columns. Name some, or leave it out.")
+    return TextSettings(**told) if columns else None
 
 
 def is_transformer(name: str) -> bool:

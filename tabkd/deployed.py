@@ -81,7 +81,7 @@ class Deployed:
         """
         check_is_fitted(self)
         self._check_file()
-        models = [member.adapter.estimator for member in self.student_.members]
+        models = self.student_.estimators_
         exports_itself = getattr(models[0], "to_onnx", None)
         if exports_itself is None:
             return importlib.import_module("tabkd.export").to_onnx(self, path, **options)

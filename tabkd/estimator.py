@@ -15,7 +15,7 @@ from tabkd.holdout import HoldoutRecipe
 from tabkd.models import FittedModel
 from tabkd.recipe import Recipe, Shipping
 from tabkd.rows import begin_fit, read_rows
-from tabkd.settings import cross_fit_of, leader
+from tabkd.settings import check_models, cross_fit_of, leader
 
 __all__ = ["DistilledEstimator"]
 
@@ -230,6 +230,7 @@ class DistilledEstimator(Deployed, BaseEstimator):
         ValueError
             If a parameter or the data do not fit; the message says what, and how to mend it.
         """
+        check_models(self)
         rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(leader(self.teacher)))
         # Soft targets made elsewhere leave nothing to score, and no rows to put aside.
         recipe = HoldoutRecipe if cross_fit_of(self) == "holdout" and soft_targets is None else Recipe
@@ -275,6 +276,7 @@ class DistilledEstimator(Deployed, BaseEstimator):
         >>> model.fit_control(X, y).predict_proba(X).shape
         (569, 2)
         """
+        check_models(self)
         rows = read_rows(X, y, sample_weight, groups, regression=is_regressor(leader(self.teacher)))
         return Recipe(clone_estimator(self).set_params(transfer=None), rows).control_alone()
 

@@ -275,6 +275,8 @@ def _writable(X: Any) -> Any:
     values = X.to_numpy()
     if values.flags.writeable or (values.dtype.kind == "f" and np.isfinite(values).all()):
         return X
+    if X.shape[1] == 1 and values.dtype.kind == "f":
+        return X.astype(np.float64)  # trees read float32, and make a copy of their own
     return pd.DataFrame({name: X[name] for name in X}, copy=False)  # columns apart, so that an array is a copy
 
 

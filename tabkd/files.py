@@ -177,13 +177,19 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
         for encoding in ENCODINGS:
             try:
                 with _opened(path) as source:
-                    return pd.read_csv(source, encoding=encoding, **options)
+                    frame = pd.read_csv(source, encoding=encoding, **options)
             except UnicodeDecodeError:
                 continue
             except pd.errors.EmptyDataError:
                 raise InputError(f"{path} is empty. Give a table with a header and rows.") from None
             except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
                 raise InputError(_malformed(path, str(error))) from error
+            if encoding != ENCODINGS[0]:
+                warnings.warn(
+                    f"{path} is not UTF-8, and was read as CP949 (Korean). Where letters are wrong, save it as UTF-8.",
+                    stacklevel=3,
+                )
+            return frame
     raise InputError(f"{path} is text in neither UTF-8 nor CP949. Save it as UTF-8, or as Parquet.")
 
 

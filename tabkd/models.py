@@ -65,6 +65,11 @@ class FittedModel(BaseEstimator):
         """Whether probabilities are shares that were averaged, as those of forests, and so may be tied."""
         return self.link == "probability" and not hasattr(self.members[0].adapter.estimator, "fit_soft")
 
+    @property
+    def estimators_(self) -> list[Any]:
+        """The fitted models themselves, for plots and importances; they read what comes out of ``encoder``."""
+        return [member.adapter.estimator for member in self.members]
+
     def fit(self, X: Any, y: Any = None) -> FittedModel:
         """Do nothing: the members are fitted already."""
         return self

@@ -322,7 +322,9 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
     if "budget" in summary:
         lines.append("But its columns were chosen on these rows, so the scores are a little too good.")
     if summary["control_kept"]:
-        lines.append("The control is kept: no soft targets beat it by more than one standard error.")
+        lines.append("The control is kept, and ships: no soft targets beat it by more than one standard error.")
+        if any(score["gain"] for score in summary["scores"].values()):
+            lines.append("(A gain that is not 0 is that of the choice, made again without each fold.)")
     else:
         lines.append(f"alpha {summary['alpha']:g}: weight of the true labels in the student's target.")
     if threshold is not None:

@@ -13,11 +13,24 @@ from tabkd.students import adapt
 from tabkd.targets import Targets, check_temperature
 from tabkd.thresholds import check_threshold, is_tuned
 
-__all__ = ["check_settings", "cross_fit_of", "is_frozen", "leader", "teachers_of"]
+__all__ = ["check_models", "check_settings", "cross_fit_of", "is_frozen", "leader", "teachers_of"]
 
 #: What of the teacher's answers the student learns: as they are, moved to the label where they contradict it, or the
 #: likeliest class (pseudo-labels).
 TARGETS = ("soft", "trusted", "hard")
+
+
+def check_models(settings: Any) -> None:
+    """Raise unless teachers and student are estimators, before anything is asked of them.
+
+    Raises
+    ------
+    TypeError
+    """
+    for name, model in [*(("teacher", one) for one in teachers_of(settings)), ("student", settings.student)]:
+        if isinstance(model, type) or not hasattr(model, "fit"):
+            given = f"the class {model.__name__}" if isinstance(model, type) else repr(model)
+            raise TypeError(f"{name} must be an estimator, got {given}. Give an instance, such as LGBMClassifier().")
 
 
 def teachers_of(settings: Any) -> list[Any]:

@@ -7,6 +7,7 @@ import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -116,6 +117,13 @@ def test_column_that_is_text_for_one_and_a_number_for_another_is_refused(numbers
 def test_array_of_another_width_is_refused(numbers, two):
     model = mutual([("forest", FOREST, [3, 1]), ("line", LINEAR, [0, 1])]).fit(numbers.to_numpy(), two)
     with pytest.raises(
-        ValueError, match="X has 2 features, but FittedAverage is expecting 4 features as input, or the 3"
+        ValueError, match="X has 2 features, but MutualDistilledEstimator is expecting 4 features as input, or its own 3"
     ):
         model.predict(numbers.to_numpy()[:, :2])
+
+
+def test_the_fitted_models_are_at_hand():
+    X, y = load_breast_cancer(return_X_y=True)
+    model = DistilledEstimator(DecisionTreeClassifier(), DecisionTreeClassifier(max_depth=2), alpha=0.5).fit(X, y)
+    (tree,) = model.student_.estimators_
+    np.testing.assert_array_equal(tree.predict_proba(X.astype(np.float32)), model.predict_proba(X))

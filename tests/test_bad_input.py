@@ -451,3 +451,17 @@ def test_a_threshold_may_be_tuned_by_a_cost_that_takes_no_weights(numbers, two):
 def test_a_cost_that_takes_no_weights_is_refused_where_there_are_some(numbers, two):
     with pytest.raises(ValueError, match="takes no sample_weight, but weights were given"):
         estimator(threshold=make_scorer(false_alarms_cost)).fit(numbers, two, sample_weight=np.ones(400))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"teacher": None}, "teacher must be an estimator, got None"),
+        ({"teacher": [Ridge(), "ridge"]}, "teacher must be an estimator, got 'ridge'"),
+        ({"student": DecisionTreeClassifier}, "student must be an estimator, got the class DecisionTreeClassifier"),
+    ],
+    ids=["nothing", "a name in a list", "a class"],
+)
+def test_what_is_no_estimator_is_refused_by_name(numbers, two, given, message):
+    with pytest.raises(TypeError, match=message):
+        estimator(**given).fit(numbers, two)

@@ -519,3 +519,9 @@ def test_columns_that_name_rows_are_told_from_those_that_describe_them(
     name: str, values: list[Any], found: bool
 ) -> None:
     assert (identifier(pd.Series(values, name=name)) is not None) == found
+
+
+def test_settings_of_transformers_are_refused_where_nothing_is_read_by_one(folder: Folder) -> None:
+    result = call(*folder.args("--learning-rate", 0.3))
+    assert result.exit_code == 2
+    assert "--learning-rate is for transformers, which read --text-columns" in result.stderr

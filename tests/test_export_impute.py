@@ -32,7 +32,7 @@ from tabkd.export.imputed import add_imputed, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.tree_nodes import add_trees
 from tabkd.export.trees import Tree, Trees
-from tabkd.families import text_columns
+from tabkd.families import cat_columns
 from tabkd.frames import rows_of
 from tabkd.impute import Impute
 from tabkd.learners import Learner, fit_members
@@ -87,7 +87,7 @@ def fitted(table, privileged, labels):
 
     def fit(student, *, n_members=1, columns=None, selector=None):
         X = table if columns is None else table[columns]
-        encoder = ColumnEncoder.fit(X, range(X.shape[1]), encoding_for(student), text_columns(student))
+        encoder = ColumnEncoder.fit(X, range(X.shape[1]), encoding_for(student), cat_columns(student))
         encoded, targets = encoder.transform(X), Targets(one_hot(labels, 2), None, np.array([0, 1]))
         learner = Learner(student, loss="auto", selector=selector, encoder=encoder, seed=0, impute=IMPUTE)
         members = []

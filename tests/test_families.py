@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
@@ -14,12 +15,13 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
+from tabkd import DistilledEstimator
 from tabkd._compat import clone_estimator, last_step, optional_import, seeded
 from tabkd.encodings import encoding_for
-from tabkd.families import family, limit_threads, pop_class_weight, quiet, stops_early, text_columns
+from tabkd.families import cat_columns, family, limit_threads, pop_class_weight, quiet, stops_early
 from tabkd.twins import booster_twin, classifier_of, regressor_of
 
 
@@ -92,12 +94,12 @@ def test_clone_takes_no_fitted_state_along(numbers, two):
 
 
 def test_cat_features_are_found_inside_a_search():
-    assert text_columns(GridSearchCV(LGBMClassifier(), {})) == []
-    assert text_columns(CatBoostClassifier(cat_features="city")) == ["city"]
+    assert cat_columns(GridSearchCV(LGBMClassifier(), {})) == []
+    assert cat_columns(CatBoostClassifier(cat_features="city")) == ["city"]
 
 
 def test_cat_features_given_as_an_array_are_read():
-    assert text_columns(CatBoostClassifier(cat_features=np.array([0, 2]))) == [0, 2]
+    assert cat_columns(CatBoostClassifier(cat_features=np.array([0, 2]))) == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -266,3 +268,10 @@ def test_no_class_weights_are_none(estimator):
 def test_missing_optional_package_names_its_extra():
     with pytest.raises(ImportError, match=r"A thing needs nowhere: pip install 'tabkd\[polars\]'"):
         optional_import("nowhere.at.all", needed_by="A thing", extra="polars")
+
+
+@pytest.mark.parametrize("student", [DecisionTreeClassifier(max_depth=3), RandomForestClassifier(3)], ids=str)
+def test_trees_read_one_column_with_gaps(student) -> None:
+    X = pd.DataFrame({"i": pd.array([1, 2, None] * 100, dtype="Int64"), "n": np.arange(300.0)})
+    model = DistilledEstimator(LGBMClassifier(n_estimators=3, verbose=-1), student, student_features=["i"], alpha=0.5)
+    assert model.fit(X, np.arange(300) % 2).predict(X[["i"]]).shape == (300,)

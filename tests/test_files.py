@@ -22,10 +22,16 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_csv_reads_the_same_in_each_encoding(tmp_path: Path, encoding: str) -> None:
     KOREAN.to_csv(tmp_path / "t.csv", index=False, encoding=encoding)
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), KOREAN)
+
+
+def test_a_csv_in_another_encoding_is_read_as_korean_with_a_word(tmp_path: Path) -> None:
+    KOREAN.to_csv(tmp_path / "t.csv", index=False, encoding="cp949")
+    with pytest.warns(UserWarning, match="is not UTF-8, and was read as CP949"):
+        pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), KOREAN)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet"])

@@ -20,13 +20,21 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from transformers import AutoModel, BertForSequenceClassification, BertModel
+from transformers import (
+    AutoModel,
+    BertForSequenceClassification,
+    BertModel,
+    CamembertConfig,
+    GPT2Config,
+    XLMRobertaConfig,
+)
 
 from tabkd import DistilledEstimator
 from tabkd.neural import (
     Distances,
     EmbeddingStudent,
     HardLabels,
+    Hidden,
     ModuleClassifier,
     ModuleRegressor,
     TransformerRegressor,
@@ -59,6 +67,23 @@ def test_order_of_rows_is_the_callers(teacher):
     together = teacher.predict_proba(X[:20])
     alone = np.concatenate([teacher.predict_proba([text]) for text in X[:20]])
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_unpickling_leaves_global_generators_alone(teacher):
+    content = pickle.dumps(teacher)
+    before = torch.random.get_rng_state()
+    pickle.loads(content)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_reading_an_embedding_leaves_global_generators_alone(tmp_path):
+    embedding = EmbeddingStudent(config(1), tokenizer=TOKENIZER, dimensions=8, epochs=1, random_state=0, device="cpu")
+    embedding.fit(X[:20], np.ones((20, 8))).save_pretrained(tmp_path)
+    content = pickle.dumps(embedding)
+    before = torch.random.get_rng_state()
+    EmbeddingStudent.from_pretrained(tmp_path)
+    pickle.loads(content)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_clone_and_pickle(teacher):
@@ -94,6 +119,27 @@ def test_pairs_of_texts_from_a_table():
     table = pd.DataFrame({"first": X, "second": X[::-1], "other": 1})
     model = classifier(text_columns=["first", "second"], epochs=1).fit(table, Y)
     np.testing.assert_allclose(model.predict_proba(table), model.predict_proba(list(zip(X, X[::-1], strict=True))))
+
+
+def test_columns_are_read_by_the_names_of_the_fit():
+    table = pd.DataFrame({"first": X, "second": X[::-1]})
+    model = classifier(epochs=1).fit(table, Y)
+    other = pd.DataFrame({"more": 1, "second": X[::-1], "first": X})
+    np.testing.assert_array_equal(model.predict_proba(other), model.predict_proba(table))
+    with pytest.raises(ValueError, match=r"X lacks the columns \['first'\], which were read in the fit"):
+        model.predict(table[["second"]])
+
+
+def test_rows_that_hold_one_text_are_texts(teacher):
+    np.testing.assert_array_equal(teacher.predict_proba([[text] for text in X]), teacher.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"), [([("good", "bad"), "ab"], "one text where a pair"), (["ab", ["a", "b"]], "two texts where one")]
+)
+def test_rows_of_one_text_and_of_two_are_not_mixed(rows, found):
+    with pytest.raises(ValueError, match=f"Row 1 holds {found} should be"):
+        classifier().fit(rows, ["no", "yes"])
 
 
 def test_several_classes_with_labels_that_are_numbers():
@@ -167,6 +213,14 @@ def test_unlabelled_texts_are_learnt_from_the_teacher(teacher):
     alone = classifier(epochs=60).fit(X[:20], Y[:20])
     taught = classifier(teacher=teacher).fit(X, y)
     assert taught.score(X, Y) > alone.score(X, Y)
+
+
+def test_a_term_by_itself_is_an_objective(teacher):
+    alone, listed = (
+        classifier(teacher=teacher, objective=given, epochs=1).fit(X[:40], Y[:40]).predict_proba(X)
+        for given in (Hidden("last"), [Hidden("last")])
+    )
+    np.testing.assert_array_equal(alone, listed)
 
 
 def test_any_classifier_can_teach_a_transformer():
@@ -307,6 +361,23 @@ def test_regressor_is_exported_on_the_targets_scale(tmp_path):
     model = TransformerRegressor(config(), tokenizer=TOKENIZER, epochs=2, random_state=0).fit(X, POINTS * 100.0 + 5000)
     predictor = OnnxPredictor(model.to_onnx(tmp_path / "model.onnx", texts=X))
     np.testing.assert_allclose(predictor.predict(X), model.predict(X), rtol=1e-5)
+
+
+SIZES = {"vocab_size": 16, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+#: Whose head comes before the encoders, or has no bias.
+HEADS = [
+    XLMRobertaConfig(**SIZES, pad_token_id=0),
+    CamembertConfig(**SIZES, pad_token_id=0),
+    GPT2Config(vocab_size=16, n_embd=16, n_layer=1, n_head=2, pad_token_id=0, bos_token_id=2, eos_token_id=3),
+]
+
+
+@pytest.mark.parametrize("model", HEADS, ids=lambda config: config.model_type)
+def test_file_of_a_regressor_answers_as_the_estimator_whatever_its_head(tmp_path, model):
+    settings = {"tokenizer": TOKENIZER, "max_length": 12, "learning_rate": 1e-2, "random_state": 0, "device": "cpu"}
+    regressor = TransformerRegressor(model, **settings).fit(X, POINTS * 100.0 + 5000)
+    predictor = OnnxPredictor(regressor.to_onnx(tmp_path / "model.onnx", texts=X[:20]))
+    np.testing.assert_allclose(predictor.predict(X), regressor.predict(X), rtol=1e-6)
 
 
 def test_student_of_a_distilled_estimator_is_exported(tmp_path):

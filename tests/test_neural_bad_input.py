@@ -14,10 +14,16 @@ transformers = pytest.importorskip("transformers")
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from transformers import BertForSequenceClassification, BertTokenizerFast, DistilBertConfig
+from transformers import (
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    DistilBertConfig,
+)
 
 from tabkd.neural import (
     Attention,
@@ -28,10 +34,11 @@ from tabkd.neural import (
     SoftLabels,
     Stage,
     TransformerRegressor,
+    empty_student,
     progressive,
 )
 from tabkd.neural.distiller import Distiller
-from tests.neural_data import TOKENIZER, VOCABULARY, X, Y, classifier, config
+from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +155,41 @@ def test_teacher_of_other_classes_is_refused(teacher):
         classifier(teacher=teacher).fit(X, np.where(Y == "yes", "a", "b"))
 
 
+def test_regressor_as_the_teacher_of_a_classifier_is_refused():
+    teacher = make_pipeline(TfidfVectorizer(), LinearRegression()).fit(X, POINTS)
+    with pytest.raises(TypeError, match="must have predict_proba and classes_, and Pipeline has not"):
+        classifier(teacher=teacher).fit(X, Y)
+
+
+def test_labels_of_two_kinds_are_refused():
+    with pytest.raises(ValueError, match=r"y mixes texts with 1 \(int\)"):
+        classifier().fit(X[:4], ["bad", 1, "bad", 1])
+
+
+def test_integers_with_gaps_stay_integers():
+    polars = pytest.importorskip("polars")
+    y = polars.Series([None, *(POINTS[1:] > 0).astype(int).tolist()])
+    teacher = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(X[1:], y[1:].to_list())
+    assert classifier(config(1), epochs=0.1, teacher=teacher).fit(X, y).classes_.dtype.kind == "i"
+
+
+def test_rows_that_lack_one_value_lack_all():
+    values = np.column_stack([POINTS, -POINTS]).astype(float)
+    shared = {
+        "tokenizer": TOKENIZER,
+        "epochs": 1,
+        "learning_rate": 3e-3,
+        "random_state": 0,
+        "device": "cpu",
+        "alpha": 0.9,
+    }
+    shared["teacher"] = make_pipeline(TfidfVectorizer(), LinearRegression()).fit(X, values)
+    partly, wholly = values.copy(), values.copy()
+    partly[::3, 0] = wholly[::3] = np.nan
+    first, second = (TransformerRegressor(config(1), **shared).fit(X, y).predict(X) for y in (partly, wholly))
+    np.testing.assert_array_equal(first, second)
+
+
 LISTS = [["a", "b"], ["a"]]
 
 
@@ -200,6 +242,15 @@ def test_distilbert_takes_what_bert_takes(teacher):
     )
     student = classifier(small, teacher=teacher, objective=[Hidden("last"), Relations()]).fit(X, Y)
     assert student.score(X, Y) > 0.9
+
+
+def test_student_of_a_model_without_token_types_has_its_own():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    teacher = DebertaV2ForSequenceClassification(
+        DebertaV2Config(vocab_size=len(VOCABULARY), type_vocab_size=0, **sizes)
+    )
+    student = empty_student("bert-tiny", like=teacher)
+    assert student(**TOKENIZER("good film", return_tensors="pt")).logits.shape == (1, 2)
 
 
 def test_teacher_module_of_another_label_order_is_refused():

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from neural_data import POINTS, TOKENIZER, VOCABULARY, WORDS, X, config
+from neural_data import POINTS, TOKENIZER, VOCABULARY, WORDS, X, classifier, config
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -237,6 +237,12 @@ def test_file_gives_the_same_vectors(tmp_path, model):
         ({}, {"X": PAIRS, "y": COUNTS[:120]}, "Row 0 holds 2 texts"),
         ({}, {"X": PAIRS, "y": 5 * COSINES}, r"from -1 to 1, got .* Divide them by 5\.0"),
         ({}, {"X": PAIRS, "y": ["one"] * 120}, "All pairs have the class 'one'"),
+        ({}, {"X": PAIRS, "y": np.append(COSINES[1:], np.nan)}, "Row 119 of y is nan, neither a cosine nor a class"),
+        ({}, {"X": PAIRS, "y": np.append(COSINES[1:], np.inf)}, "Row 119 of y is inf, neither a cosine nor a class"),
+        ({}, {"X": PAIRS, "y": ["one", None] * 60}, "Row 1 of y is None, neither a cosine nor a class"),
+        ({"dimensions": 8}, {"X": X, "y": np.where(COUNTS, np.nan, 0)}, "texts hold NaN or infinity, text 0 first"),
+        ({"dimensions": 8}, {"X": X, "y": COUNTS, "sample_weight": -np.ones(len(X))}, "Negative .*sample_weight"),
+        ({"dimensions": 8}, {"X": X, "y": COUNTS, "sample_weight": np.full(len(X), np.nan)}, "sample_weight.* NaN"),
         ({"pooling": "max"}, {"X": X, "y": COUNTS}, "pooling must be one of 'mean', 'cls', got 'max'"),
         ({"teacher": AutoModel.from_config(config(vocab_size=9))}, {"X": X}, "The teacher knows 9 tokens"),
     ],
@@ -295,6 +301,14 @@ def test_terms_that_look_inside_need_one_vocabulary(teacher):
         student(objective=[Hidden("last")], dimensions=8, tokenizer=other, teacher=teacher).fit(X)
 
 
+def test_teacher_without_vectors_is_refused():
+    message = (
+        r"teacher must have transform or encode, or be a transformer, got TransformerClassifier\. .*teacher\.model_"
+    )
+    with pytest.raises(TypeError, match=message):
+        student(teacher=classifier(config(1), epochs=0.1).fit(X, POINTS > 0)).fit(X)
+
+
 def test_vectors_are_made_of_single_texts(teacher):
     with pytest.raises(ValueError, match="Row 0 holds 2 texts"):
         teacher.transform(PAIRS)
@@ -304,5 +318,5 @@ def test_vectors_are_made_of_single_texts(teacher):
 
 def test_a_second_fit_forgets_the_components_of_the_first() -> None:
     model = student(dimensions=3, projector="pca", epochs=1).fit(X, COUNTS)
-    model.set_params(dimensions=None, projector="auto").fit(X, COUNTS)
+    model.set_params(dimensions=None, projector="linear").fit(X, COUNTS)
     assert not hasattr(model, "components_")

@@ -14,9 +14,9 @@ pytest.importorskip("transformers")
 
 from neural_data import TOKENIZER, VOCABULARY, X, Y, classifier, config
 from torch import nn
-from transformers import DistilBertConfig
+from transformers import DebertaV2Config, DistilBertConfig
 
-from tabkd.neural import HardLabels, SelfDistillation, Stage
+from tabkd.neural import HardLabels, MaskedLanguageModel, SelfDistillation, Stage, shrink
 from tabkd.neural.exits import ExitModel
 from tabkd.neural.outputs import Batch, Outputs
 from tabkd.runtime import OnnxPredictor
@@ -172,6 +172,17 @@ def test_it_has_no_teacher_but_itself(fitted):
         leaving().set_params(stages=[Stage([HardLabels()])]).fit(X, Y)
 
 
+@pytest.mark.parametrize("given", [{"objective": [SelfDistillation()]}, {"stages": [Stage([SelfDistillation()])]}])
+def test_it_stands_by_itself(given):
+    with pytest.raises(ValueError, match=r"Give objective=SelfDistillation\(\.\.\.\), by itself"):
+        classifier(config(4), **given).fit(X[:40], Y[:40])
+
+
+def test_raw_text_has_no_exits():
+    with pytest.raises(ValueError, match="SelfDistillation is all that a classifier learns"):
+        MaskedLanguageModel(config(4), tokenizer=TOKENIZER, objective=SelfDistillation()).fit(X)
+
+
 def test_given_model_stays_as_it_was(fitted):
     given = fitted.model_.model
     before = {name: value.clone() for name, value in given.state_dict().items()}
@@ -184,6 +195,43 @@ def test_it_teaches_others(fitted):
     unlabelled = [label if i < 20 else None for i, label in enumerate(Y)]
     student = classifier(teacher=fitted, alpha=0.0, temperature=1.0).fit(X, unlabelled)
     assert student.score(X, Y) > 0.85
+
+
+def test_it_is_looked_into(fitted):
+    student = classifier(teacher=fitted, objective="tinybert", epochs=10, learning_rate=5e-3)
+    assert student.fit(X, Y).score(X, Y) > 0.9
+
+
+def test_its_transformer_is_shrunk(fitted):
+    assert type(shrink(fitted.model_, 1)) is type(fitted.model_.model)
+
+
+def test_rows_leave_in_half_precision():
+    model = leaving(exit_confidence=0.6).set_params(training_args={"bf16": True}, epochs=1)
+    assert len(model.fit(X, Y, eval_set=(X[:60], Y[:60])).history_) == 1
+
+
+def test_what_is_as_long_as_the_batch_by_chance_stays_whole():
+    sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    relative = {"relative_attention": True, "max_relative_positions": 8, "pos_att_type": ["c2p", "p2c"]}
+    model = leaving(DebertaV2Config(vocab_size=len(VOCABULARY), **sizes, **relative)).set_params(epochs=4).fit(X, Y)
+    encoder = model.model_.model.base_model.encoder
+    n_rows = len(encoder.get_rel_embedding())
+    alone = [exits_of(model, [text]) for text in X[:n_rows]]
+    every = np.concatenate(alone, axis=1)
+    confidence = float(np.median(every[0].max(1)))
+    model.model_.exit_confidence = confidence
+    sure = every.max(2) >= confidence
+    sure[-1] = True
+    expected = every[sure.argmax(0), np.arange(n_rows)]
+    np.testing.assert_allclose(model.predict_proba(X[:n_rows]), expected, atol=1e-5)
+
+
+def test_unpickling_leaves_global_generators_alone(fitted):
+    content = pickle.dumps(fitted)
+    before = torch.random.get_rng_state()
+    pickle.loads(content)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_labels_are_those_given(fitted):

@@ -24,6 +24,10 @@ from transformers import (  # noqa: E402
     BertConfig,
     BertForSequenceClassification,
     BertTokenizer,
+    DebertaConfig,
+    DebertaForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     MobileBertConfig,
@@ -178,6 +182,17 @@ def test_order_and_batches_change_nothing(written):
 
 def test_distilbert_is_fed_no_token_types(tmp_path, tokenizer):
     path = export_text(vivid(distilbert), tokenizer, tmp_path / "model.onnx", max_length=24, classes=CLASSES)
+    assert [info.name for info in OnnxPredictor(path).session.get_inputs()] == ["input_ids", "attention_mask"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [(DebertaForSequenceClassification, DebertaConfig), (DebertaV2ForSequenceClassification, DebertaV2Config)],
+)
+def test_deberta_without_types_is_fed_none(tmp_path, tokenizer, kind, config):
+    torch.manual_seed(0)
+    model = kind(config(**SMALL, **BERT))
+    path = export_text(model, tokenizer, tmp_path / "model.onnx", max_length=24, classes=CLASSES, texts=TEXTS)
     assert [info.name for info in OnnxPredictor(path).session.get_inputs()] == ["input_ids", "attention_mask"]
 
 
@@ -452,6 +467,8 @@ def test_int8_leaves_logging_as_it_was(exact, tmp_path, caplog):
         ({"max_drop": 1.5}, r"max_drop must be in \[0, 1\), got 1.5"),
         ({"labels": [1.0]}, r"labels has the shape \(1,\), but must have \(60,\)"),
         ({"texts": []}, "no rows"),
+        ({"texts": LONG[:1]}, "All of the 1 texts have one value, by which no R² is measured"),
+        ({"labels": [2.0] * 60}, "All of the 60 texts have one value"),
     ],
 )
 def test_bad_options_of_int8(exact, tmp_path, options, message):

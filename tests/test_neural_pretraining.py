@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import signal
 import subprocess
@@ -33,7 +34,17 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-from tabkd.neural import MLM, NSP, Hidden, MaskedLanguageModel, SoftLabels, Stage, TransformerClassifier, corpus
+from tabkd.neural import (
+    MLM,
+    NSP,
+    EmbeddingStudent,
+    Hidden,
+    MaskedLanguageModel,
+    SoftLabels,
+    Stage,
+    TransformerClassifier,
+    corpus,
+)
 from tabkd.neural.corpus import Corpus
 from tabkd.neural.distiller import Distiller, outputs_of
 from tabkd.neural.recipes import pretraining_stages
@@ -229,6 +240,25 @@ def test_teacher_alone_teaches_the_words(teacher):
     assert student.perplexity(TEXTS) < 1.5
 
 
+def test_an_embedding_is_looked_into():
+    teacher = EmbeddingStudent(config(2), tokenizer=TOKENIZER, epochs=1, random_state=0, device="cpu")
+    teacher.fit(TEXTS[:20], np.ones((20, 32)))
+    student = BertForMaskedLM(config(2, 16))
+    taught = learner(student, teacher=teacher, objective="tinybert", epochs=1).fit(TEXTS[:60]).model_
+    assert not torch.equal(taught.get_input_embeddings().weight, student.get_input_embeddings().weight)
+
+
+def test_teacher_that_was_training_goes_on_training(teacher):
+    module = copy.deepcopy(teacher.model_).train()
+    learner(teacher=module, epochs=1).fit(TEXTS[:60])
+    assert all(part.training for part in module.modules())
+
+
+def test_a_term_by_itself_is_an_objective():
+    alone, listed = (learner(objective=given, epochs=1).fit(TEXTS[:60]).model_ for given in (MLM(), [MLM()]))
+    assert all(torch.equal(value, listed.state_dict()[name]) for name, value in alone.state_dict().items())
+
+
 def test_next_lines_are_told_from_others():
     model = learner(objective=[MLM(), NSP()], epochs=10).fit(DOCUMENTS)
     next_ones = [(f"{first} {first}", f"{second} film") for first in PRAISE for second in BLAME]
@@ -308,6 +338,12 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
         (TEXTS, {"objective": "distilbert"}, ValueError, "SoftLabels, Hidden learn from a teacher, and there is none"),
         (TEXTS, {"objective": [MLM(probability=0.1), MLM()]}, ValueError, r"one share of the words, got \[0.1, 0.15\]"),
         (TEXTS, {"teacher": BertModel(config())}, ValueError, "SoftLabels learns .* BertModel has no head for them"),
+        (
+            TEXTS,
+            {"training_args": {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}},
+            ValueError,
+            "dataloader_persistent_workers=True, but masks are drawn anew in every epoch",
+        ),
         (TEXTS, {"model": 3}, TypeError, "model must be a path or name"),
         (TEXTS, {"tokenizer": None}, ValueError, "its tokenizer is not known"),
     ],

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -21,7 +22,7 @@ from transformers import AutoModelForQuestionAnswering, BertConfig, BertTokenize
 from tabkd.export.parity import ParityError
 from tabkd.neural import QuestionAnswerer
 from tabkd.neural.outputs import Batch, Outputs
-from tabkd.neural.spans import NEVER, SoftSpans, best_span, target, windows
+from tabkd.neural.spans import NEVER, SoftSpans, best_span, targets, windows
 from tabkd.neural.squad import marks, read_questions
 
 NAMES, DEEDS = ["ann", "bob", "cleo", "dan", "eve"], ["sang", "danced", "slept", "ran"]
@@ -102,14 +103,36 @@ def test_answer_is_the_target_of_the_windows_that_hold_it():
     (asked,) = read_questions([row], answered=True)
     ((text, start),) = asked.answers
     held = 0
-    for window in windows(TOKENIZER, [asked], max_length=10, stride=2):
-        first, last = target(window, asked)
+    cut = windows(TOKENIZER, [asked], max_length=10, stride=2)
+    for window, (first, last) in zip(cut, targets(cut, [asked]), strict=True):
         if (first, last) == (0, 0):
             assert start not in window.spans[:, 0]
         else:
             held += 1
             assert (window.spans[first, 0], window.spans[last, 1]) == (start, start + len(text))
     assert held
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "place"),
+    [
+        ("ann sang ", "sang ", 4),
+        (" ann sang", " ann", 3),
+        ("ann sang\u200b", "sang\u200b", 4),
+        ("ann  sang", "ann ", 3),
+    ],
+    ids=["after", "before", "no width", "inside"],
+)
+def test_characters_that_are_no_tokens_are_no_part_of_the_target(context, answer, place):
+    row = {"question": "who", "context": context, "answers": [{"text": answer, "answer_start": context.index(answer)}]}
+    asked = read_questions([row], answered=True)
+    assert targets(windows(TOKENIZER, asked, 12, 2), asked).tolist() == [[place, place]]
+
+
+def test_answer_that_no_window_holds_is_refused():
+    row = {**ROWS[0], "answers": {"text": [ROWS[0]["context"]], "answer_start": [0]}}
+    with pytest.raises(ValueError, match=r"No window holds all of the answer to 1 questions, 'q0' first\. Raise max"):
+        answerer(max_length=9, stride=2).fit([row])
 
 
 def test_long_contexts_are_answered_from_their_best_window(teacher):
@@ -238,11 +261,23 @@ def test_questions_that_do_not_fit_are_named(rows, message):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"metric": "bleu"}, "metric must be one of 'squad', 'korquad'"), ({"max_length": 50}, "from 2 to 40")],
+    [
+        ({"metric": "bleu"}, "metric must be one of 'squad', 'korquad'"),
+        ({"max_length": 50}, "from 2 to 40"),
+        ({"stride": -1}, "stride must be 0 or more, got -1"),
+        ({"alpha": 2.0}, r"alpha must be in \[0, 1\], got 2\.0"),
+        ({"temperature": 0.0}, r"temperature must be > 0, got 0\.0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_parameters_that_do_not_fit_are_named(settings, message):
+def test_parameters_that_do_not_fit_are_named(teacher, settings, message):
     with pytest.raises(ValueError, match=message):
-        answerer(**settings).fit(ROWS)
+        answerer(**settings, teacher=teacher).fit(ROWS)
+
+
+def test_table_of_questions_is_refused():
+    with pytest.raises(TypeError, match=r"Row 0 is 'id' \(str\), but must be a mapping .* Of a DataFrame give to_dict"):
+        answerer().fit(pd.DataFrame(ROWS))
 
 
 def test_teacher_with_other_tokens_is_refused(teacher):

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,9 +40,15 @@ from tabkd.neural import (
 )
 from tabkd.neural.distiller import Distiller
 from tabkd.runtime import OnnxPredictor
-from tests.neural_data import TOKENIZER, X, Y, classifier, config, digits, layers
+from tests.neural_data import TOKENIZER, X, Y, classifier, config, digits, layers, without_dropout
 
 ROOT = Path(__file__).parent.parent
+#: Releases of transformers have two names for it.
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if hasattr(transformers.TrainingArguments, name)
+)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,22 @@ def test_projectors_go_on_from_stage_to_stage(teacher):
     assert second.projectors[1] is first.projectors[0]
 
 
+def test_a_projector_goes_on_to_other_layers(teacher):
+    student = BertForSequenceClassification(config(2, 16))
+    first, second = (stage.objective for stage in progressive(2, 4)[:2])
+    early = Distiller(student, first, teacher=teacher.model_)
+    late = Distiller(student, second, teacher=teacher.model_, projectors=early.projectors_of)
+    assert late.projectors[0] is early.projectors[0]
+
+
+def test_terms_of_one_stage_have_projectors_of_their_own(teacher):
+    student = BertForSequenceClassification(config(2, 16))
+    terms = [Hidden([(1, 1)]), Hidden([(2, 4)])]
+    early = Distiller(student, terms[1:], teacher=teacher.model_)
+    late = Distiller(student, terms, teacher=teacher.model_, projectors=early.projectors_of)
+    assert late.projectors[0] is not early.projectors[0] and late.projectors[1] is early.projectors[0]
+
+
 def test_projectors_are_trained(teacher):
     student = BertForSequenceClassification(config(2, 16))
     distiller = Distiller(student, [Hidden("last")], teacher=teacher.model_)
@@ -150,6 +174,72 @@ def test_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     (half / "model.safetensors").write_bytes(b"half")
     again = classifier(output_dir=tmp_path, epochs=2).fit(X[:40], Y[:40])
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_history_of_a_training_that_goes_on_holds_all_of_it(tmp_path):
+    settings = {"output_dir": tmp_path, "epochs": 3, "training_args": {"save_total_limit": 3}}
+    whole = classifier(**settings).fit(X[:40], Y[:40], eval_set=(X[40:80], Y[40:80])).history_
+    (tmp_path / "stage-0" / "student.pt").unlink()
+    last = max(tmp_path.glob("stage-0/checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+    shutil.rmtree(last)
+    again = classifier(**settings).fit(X[:40], Y[:40], eval_set=(X[40:80], Y[40:80])).history_
+    assert len(whole) == 3 and again == whole
+
+
+@pytest.mark.parametrize("watched", [None, 0.2])
+def test_weights_that_are_no_numbers_are_told(watched):
+    with pytest.raises(ValueError, match=r"diverged: weights are not finite\. Lower learning_rate=1e\+30"):
+        classifier(learning_rate=1e30, epochs=2, validation_fraction=watched).fit(X[:80], Y[:80])
+
+
+def test_checkpointed_activations_change_no_gradient():
+    plain = {"optim": "sgd", "max_grad_norm": 0.0}
+    kept, again = (
+        classifier(without_dropout(2), epochs=1, training_args=plain | more).fit(X[:40], Y[:40]).predict_proba(X)
+        for more in ({}, {CHECKPOINTING: True})
+    )
+    np.testing.assert_allclose(kept, again, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0\.1, .* Leave it out"),
+        ({"neftune_noise_alpha": 5}, "neftune_noise_alpha=5, .* Leave it out"),
+    ],
+)
+def test_what_trainer_does_to_bare_transformers_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(epochs=1, training_args=arguments).fit(X[:40], Y[:40])
+
+
+def test_modules_that_keep_their_activations_say_so():
+    data, labels = digits()
+    with pytest.raises(ValueError, match="checkpoint activations, which transformers alone do"):
+        ModuleClassifier(layers(10), training_args={CHECKPOINTING: True}).fit(data, labels)
+
+
+def test_evaluation_rows_without_a_label_are_left_out():
+    y_valid = np.r_[Y[40:80].astype(object), [None] * 40]
+    found = [
+        classifier(epochs=1).fit(X[:40], Y[:40], eval_set=given).history_
+        for given in ((X[40:80], Y[40:80]), (X[40:120], y_valid))
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("eval_set", [(X[:2], [None, None]), ([], [])])
+def test_evaluation_rows_need_labels(eval_set):
+    with pytest.raises(ValueError, match="eval_set has no row with a label"):
+        classifier(epochs=1).fit(X[:40], Y[:40], eval_set=eval_set)
+
+
+def test_teacher_that_was_training_goes_on_training(teacher):
+    module = copy.deepcopy(teacher.model_).train()
+    module.bert.embeddings.eval()
+    modes = [part.training for part in module.modules()]
+    classifier(teacher=module, objective=[Hidden("last")], epochs=1).fit(X[:40], Y[:40])
+    assert [part.training for part in module.modules()] == modes
 
 
 def test_folder_of_another_training_is_refused(tmp_path):

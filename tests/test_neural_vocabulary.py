@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     AutoTokenizer,
     BertForMaskedLM,
@@ -20,9 +21,11 @@ from transformers import (
     MobileBertForMaskedLM,
     RobertaConfig,
     RobertaForMaskedLM,
+    RobertaTokenizerFast,
 )
 
 from tabkd.neural import MaskedLanguageModel, add_tokens, new_words
+from tabkd.neural.corpus import lines
 from tests.neural_data import config
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fever", "rose", "ta", "##chy", "##cardia", "##s", "with"]
@@ -67,6 +70,12 @@ def test_words_of_a_file_are_found(tmp_path):
     path = tmp_path / "corpus.txt"
     path.write_text("fever\ntachycardia\n", encoding="utf-8")
     assert new_words(path, TOKENIZER, 5) == ["tachycardia"]
+
+
+def test_mark_of_byte_order_is_no_text(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text("fever\n", encoding="utf-8-sig")
+    assert list(lines(path)) == ["", "fever"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,6 +133,14 @@ def test_new_word_is_not_found_within_others():
     text = "tachycardia with tachys"
     assert longer.tokenize(text) == TOKENIZER.tokenize(text)
     assert longer.tokenize("Tachy, rose") == ["tachy", "[UNK]", "rose"]
+
+
+def test_new_word_takes_the_blank_before_it_where_tokens_hold_blanks():
+    known = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(ByteLevel.alphabet())]
+    tokenizer = RobertaTokenizerFast(vocab={token: i for i, token in enumerate(known)}, merges=[])
+    longer = add_tokens([], tokenizer, ["zebra"])[1]
+    expected = longer.convert_tokens_to_ids(["a", "zebra", "Ġ", "b"])
+    assert longer("a zebra b", add_special_tokens=False)["input_ids"] == expected
 
 
 def test_nothing_that_is_given_is_changed():

@@ -57,11 +57,12 @@ LAYERS = [
     # The neural part stands on soft targets alone; estimators know it by its tags.
     {
         *("tabkd.neural", "tabkd.neural.outputs", "tabkd.neural.maps", "tabkd.neural.functions"),
+        *("tabkd.neural.loading", "tabkd.neural.networks"),
         *("tabkd.neural.agreement", "tabkd.neural.empty", "tabkd.neural.widths", "tabkd.neural.fingerprints"),
     },
     {
         *("tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"),
-        *("tabkd.neural.corpus", "tabkd.neural.loading", "tabkd.neural.squad"),
+        *("tabkd.neural.corpus", "tabkd.neural.squad"),
     },
     {"tabkd.neural.vocabulary", "tabkd.neural.vector_terms", "tabkd.neural.pairs"},
     {"tabkd.neural.parity"},

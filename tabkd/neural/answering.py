@@ -23,7 +23,7 @@ from tabkd.neural.spans import (
     SpanModel,
     Window,
     best_span,
-    target,
+    targets,
     windows,
 )
 from tabkd.neural.squad import Question, marks, read_questions
@@ -175,17 +175,19 @@ class QuestionAnswerer(Trainable):
         Raises
         ------
         ValueError
-            If there are no questions, an answer does not stand in its context, or a parameter does not fit.
+            If there are no questions, an answer does not stand in its context, no window holds all of it, or a
+            parameter does not fit.
         """
         questions = read_questions(data, answered=True)
         check_choice("metric", self.metric, ("squad", "korquad"))
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be in [0, 1], got {self.alpha}. Try 0.1.")
         seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
             model: Any = read_model(self.model, AutoModelForQuestionAnswering)
             reader = self._reader(model)
             cut = self._windows(reader, questions)
-            labels = np.array([target(window, questions[window.question]) for window in cut])
-            lesson = Lesson([window.inputs for window in cut], labels)
+            lesson = Lesson([window.inputs for window in cut], targets(cut, questions))
             terms: list[Term] = [SpanLabels()]
             if self.teacher is not None:
                 lesson.log_soft = self._taught(reader, lesson)

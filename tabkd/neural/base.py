@@ -15,7 +15,10 @@ from tabkd.neural.outputs import Batch, Outputs, Shape
 
 __all__ = ["LayerTerm", "StateTerm", "Term", "check_choice", "check_number"]
 
-_RECORD = "Record the outputs of its query, key and value layers."
+_RECORD = (
+    "Use BERT, RoBERTa, XLM-R, ELECTRA, ALBERT, MPNet, DistilBERT or MobileBERT: others make them in one layer, or "
+    "under other names."
+)
 #: How a model is made to give what a term needs.
 _HINTS = {
     "logits": "Use a model with a head.",

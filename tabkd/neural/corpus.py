@@ -58,7 +58,7 @@ def lines(texts: Any) -> Iterator[str]:
 
 def _read(path: Path) -> Iterator[str]:
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
+    with opened(path, "rt", encoding="utf-8-sig") as file:
         while line := file.readline(_CHUNK):  # a file may be one line
             yield line.strip()
 

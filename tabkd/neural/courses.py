@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.utils import column_or_1d
@@ -71,7 +72,7 @@ def of_teacher(
         Of the student.
     reader : SingleReader
     rows : list of str
-    teacher : estimator, object, Module or array-like of shape (n_samples, n_dimensions)
+    teacher : estimator, object, Module or ndarray of shape (n_samples, n_dimensions)
         As of an :class:`EmbeddingStudent`, or its vectors.
     objective : sequence of Term or None
     projector : {None, "pca", "linear"}
@@ -85,6 +86,8 @@ def of_teacher(
 
     Raises
     ------
+    TypeError
+        If the teacher makes no vectors.
     ValueError
         If the teacher's vectors do not fit the texts or the student, or a term cannot look inside it.
     """
@@ -95,6 +98,8 @@ def of_teacher(
     vectors = _vectors_of(teacher, embedder, rows, lesson, reader, batch_size, device)
     if vectors.ndim != 2 or len(vectors) != len(rows):
         raise ValueError(f"The teacher gives vectors of shape {vectors.shape} for {len(rows)} texts. Give one each.")
+    if len(odd := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+        raise ValueError(f"The vectors of {len(odd)} texts hold NaN or infinity, text {odd[0]} first. Leave them out.")
     course = Course(embedder, terms, lesson, reader.collated, looked_into)
     ours, theirs = embedder.width, vectors.shape[1]
     if ours != theirs and projector is None:
@@ -147,8 +152,13 @@ def _vectors_of(
     for method in ("encode", "transform"):
         if hasattr(teacher, method):
             return np.asarray(getattr(teacher, method)(rows))
+    if isinstance(teacher, np.ndarray):
+        return teacher
     if not isinstance(teacher, nn.Module):
-        return np.asarray(teacher, dtype=np.float64)
+        raise TypeError(
+            f"teacher must have transform or encode, or be a transformer, got {type(teacher).__name__}. Give an "
+            "EmbeddingStudent, a SentenceTransformer, or the transformer inside (teacher.model_)."
+        )
     module = _embedder(teacher, embedder)
     if module.config.vocab_size < len(reader.tokenizer):
         raise ValueError(
@@ -189,10 +199,12 @@ def of_pairs(embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) 
     Raises
     ------
     ValueError
-        If cosines are out of range, or there is one class.
+        If something is missing or infinite, cosines are out of range, or there is one class.
     """
     check_pairs(rows)
-    y = column_or_1d(np.asarray(y))
+    missing, y = pd.isna(np.asarray(y, dtype=object)), column_or_1d(np.asarray(y))
+    if len(odd := np.flatnonzero(missing | (np.isinf(y) if y.dtype.kind == "f" else False))):
+        raise ValueError(f"Row {odd[0]} of y is {y[odd[0]]}, neither a cosine nor a class. Leave its pair out.")
     if y.dtype.kind != "f":
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tabkd.neural.base import Term
+from tabkd.neural.base import StateTerm, Term
 from tabkd.neural.outputs import Batch, Outputs, Shape
 from tabkd.neural.terms import HardLabels, SoftLabels
 
@@ -18,9 +18,9 @@ __all__ = ["Distiller", "outputs_of"]
 
 #: What the layers are called that make queries, keys and values, in the encoders known here.
 _RELATED = {
-    "queries": ("query", "q_lin", "q_proj"),
-    "keys": ("key", "k_lin", "k_proj"),
-    "values": ("value", "v_lin", "v_proj"),
+    "queries": ("query", "q_lin", "q_proj", "q"),
+    "keys": ("key", "k_lin", "k_proj", "k"),
+    "values": ("value", "v_lin", "v_proj", "v"),
 }
 
 
@@ -109,7 +109,7 @@ class Distiller(nn.Module):
     teacher : Module or None
         Runs on every batch, if a term looks inside it or the batch brings no soft targets.
     projectors : sequence of (Term, ModuleDict)
-        Trained in an earlier stage; terms that occur again go on with them.
+        Trained in an earlier stage; terms that occur again go on with them, also on other layers.
     """
 
     #: Trainer must divide by the number of accumulated batches; it guesses from the signature otherwise.
@@ -146,10 +146,15 @@ class Distiller(nn.Module):
             getattr(model, "shape", None) or Shape.of(model.config)  # type: ignore[union-attr]
             for model in (self.student, self._teacher[0])
         ]
-        return [
-            next((trained for before, trained in known if before == term), None) or term.projectors(*shapes)
-            for term in self.terms
-        ]
+        found: list[nn.ModuleDict] = []
+        for term in self.terms:
+            trained = (
+                projectors
+                for before, projectors in known
+                if before == term or (_alike(before, term) and before not in self.terms and projectors not in found)
+            )
+            found.append(next(trained, None) or term.projectors(*shapes))
+        return found
 
     @property
     def projectors_of(self) -> list[tuple[Term, nn.ModuleDict]]:
@@ -213,6 +218,20 @@ class Distiller(nn.Module):
             return found if log_soft is None else Outputs(**{**vars(found), "logits": log_soft})
         return None if log_soft is None else Outputs(log_soft)
 
+    def activation_checkpointing_enable(self, **options: Any) -> None:
+        """Called by ``Trainer``: the student's activations are computed again instead of kept."""
+        self._transformer().activation_checkpointing_enable(**options)
+
+    def gradient_checkpointing_enable(self, **options: Any) -> None:
+        """The same under its older name."""
+        self._transformer().gradient_checkpointing_enable(**options)
+
+    def _transformer(self) -> Any:
+        for part in self.student.modules():
+            if hasattr(part, "gradient_checkpointing_enable"):
+                return part
+        raise ValueError("training_args asks to checkpoint activations, which transformers alone do. Leave it out.")
+
     @staticmethod
     def _at_temperature_one(student: Outputs, log_soft: Tensor | None, batch: Batch) -> Tensor:
         if batch.labels is not None:
@@ -220,3 +239,9 @@ class Distiller(nn.Module):
         if log_soft is not None:
             return SoftLabels()(student, Outputs(log_soft), batch, nn.ModuleDict())
         return student.logits.new_zeros(())  # type: ignore[union-attr]
+
+
+def _alike(one: Term, other: Term) -> bool:
+    """Whether one map to the teacher's width serves both: they differ in layers and weight at most."""
+    first, second = ({**vars(term), "layers": None, "weight": None} for term in (one, other))
+    return isinstance(one, StateTerm) and type(one) is type(other) and first == second

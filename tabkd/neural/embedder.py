@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from tabkd.neural.loading import read_model
+from tabkd.neural.loading import filled, read_model, takes_types
 from tabkd.neural.relations import pooled
 
 __all__ = ["POOLINGS", "Compared", "Embedder", "Projected", "Untyped", "read_folder", "write_folder"]
@@ -63,7 +62,7 @@ class Embedder(nn.Module):
     @property
     def takes_types(self) -> bool:
         """Whether the transformer reads token types."""
-        return "token_type_ids" in signature(self.model.forward).parameters
+        return takes_types(self.model)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **asked: bool
@@ -85,9 +84,8 @@ class Embedder(nn.Module):
 def _rebuilt(
     config: Any, pooling: str, dimensions: int | None, normalize: bool, state: dict[str, Tensor], training: bool
 ) -> Embedder:
-    embedder = Embedder(AutoModel.from_config(config), pooling, dimensions, normalize)
-    embedder.load_state_dict(state)
-    return embedder.train(training)
+    made = filled(lambda: Embedder(AutoModel.from_config(config), pooling, dimensions, normalize), state)
+    return made.train(training)
 
 
 class Untyped(nn.Module):
@@ -228,7 +226,8 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
                 f"{folder} has the part {module['type']} {settings}, but what is read here is a transformer, its mean "
                 "or first token, a linear layer and the length 1, in this order."
             )
-    embedder = Embedder(read_model(folder, AutoModel), **embedder_of)
+    with torch.random.fork_rng(devices=[]):
+        embedder = Embedder(read_model(folder, AutoModel), **embedder_of)
     if embedder.dense is not None:
         embedder.dense.load_state_dict({key.removeprefix("linear."): value for key, value in dense.items()})
     length = _read(folder / "sentence_bert_config.json").get("max_seq_length")

@@ -14,6 +14,7 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from transformers import AutoModel
 
+from tabkd._compat import check_sample_weight
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.courses import Course, of_pairs, of_teacher
 from tabkd.neural.embedder import POOLINGS, Embedder, Untyped, read_folder, write_folder
@@ -184,10 +185,10 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         Raises
         ------
         TypeError
-            If something is no text.
+            If something is no text, or the teacher makes no vectors.
         ValueError
-            If there is nothing to learn from, if lengths differ, or if the teacher's vectors are of another size and
-            there is no projector.
+            If there is nothing to learn from, if lengths differ, if numbers are not finite or weights negative, or if
+            the teacher's vectors are of another size and there is no projector.
         """
         check_choice("pooling", self.pooling, POOLINGS)
         check_choice("projector", self.projector, (None, "pca", "linear"))
@@ -203,7 +204,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             check_consistent_length(rows, *(given for given in (y, sample_weight) if given is not None))
             if not rows:
                 raise ValueError("X is empty: there is no text to learn from. Give some.")
-            weight = np.ones(len(rows)) if sample_weight is None else column_or_1d(sample_weight)
+            weight = check_sample_weight(sample_weight, rows, ensure_non_negative=True)
             course = self._course(embedder, reader, rows, y)
             course.lesson.weight = weight.astype(np.float32)
             stages = [Stage(course.terms, self.epochs)]
@@ -222,8 +223,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         if self.teacher is None and np.ndim(y) == 1:
             return of_pairs(embedder, reader, rows, y)
         return of_teacher(
-            embedder, reader, rows, y if self.teacher is None else self.teacher, objective=self.objective,
-            projector=self.projector, batch_size=2 * self.batch_size, device=self._device(),
+            embedder, reader, rows, np.asarray(y, dtype=np.float64) if self.teacher is None else self.teacher,
+            objective=self.objective, projector=self.projector, batch_size=2 * self.batch_size, device=self._device(),
         )  # fmt: skip
 
     def _finished(self, embedder: Embedder, reader: SingleReader) -> Self:

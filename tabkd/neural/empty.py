@@ -110,5 +110,6 @@ def empty_student(
 
 def _take_over(config: Any, theirs: Any) -> None:
     for name in ("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id", "id2label", "label2id"):
-        if hasattr(config, name) and hasattr(theirs, name):
+        none = name == "type_vocab_size" and not getattr(theirs, name, 0)  # DeBERTa may do without, BERT may not
+        if hasattr(config, name) and hasattr(theirs, name) and not none:
             setattr(config, name, copy.deepcopy(getattr(theirs, name)))

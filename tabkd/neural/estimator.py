@@ -14,6 +14,7 @@ from torch import nn
 
 from tabkd._compat import check_sample_weight
 from tabkd.neural.agreement import check_vocabulary
+from tabkd.neural.loading import bare
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import check_metric
@@ -42,7 +43,7 @@ class NeuralEstimator(Trainable):
             needs no label at all if the teacher has ``classes_``.
         sample_weight : array-like of shape (n_samples,), optional
         eval_set : tuple of (X, y), optional
-            Rows that the best checkpoint is chosen by; they are not trained on.
+            Rows that the best checkpoint is chosen by; they are not trained on. Those without a label are left out.
 
         Returns
         -------
@@ -160,9 +161,13 @@ class NeuralEstimator(Trainable):
     ) -> tuple[Lesson, Lesson | None]:
         """The rows to train on, and those that the best checkpoint is chosen by."""
         if eval_set is not None:
-            X_valid, y_valid = eval_set
-            targets = self._targets(self._read_target(y_valid))
-            return lesson, Lesson(reader.encoded(reader.rows(self._checked(X_valid))), targets)
+            y_valid = self._read_target(eval_set[1])
+            labelled = np.flatnonzero(~self._unlabelled(y_valid))
+            if not len(labelled):
+                raise ValueError("eval_set has no row with a label. Give some, or leave it out.")
+            rows = reader.rows(self._checked(eval_set[0]))
+            check_consistent_length(rows, y_valid)
+            return lesson, Lesson(reader.encoded(rows), self._targets(y_valid)).take(labelled)
         if not self.validation_fraction:
             return lesson, None
         if not 0 < self.validation_fraction < 1:
@@ -187,7 +192,7 @@ class NeuralEstimator(Trainable):
         own = getattr(getattr(unfrozen(teacher), "reader_", None), "tokenizer", None)
         if own is not None and hasattr(reader, "tokenizer"):
             check_vocabulary(reader.tokenizer, own)
-        return module_of(teacher)
+        return bare(module_of(teacher))
 
 
 def unfrozen(teacher: Any) -> Any:

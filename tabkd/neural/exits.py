@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tabkd.neural.base import Term
 from tabkd.neural.functions import cross_entropy, soft_kl
+from tabkd.neural.loading import filled, takes_types
 from tabkd.neural.outputs import Batch, Outputs
 from tabkd.targets import check_temperature
 
@@ -159,7 +160,7 @@ class ExitModel(nn.Module):
     @property
     def takes_types(self) -> bool:
         """Whether the transformer reads token types."""
-        return "token_type_ids" in signature(self.model.forward).parameters
+        return takes_types(self.model)
 
     def every(self, **inputs: Tensor) -> Tensor:
         """Logits of all exits and of the last layer, of shape (batch, exits + 1, classes)."""
@@ -186,7 +187,7 @@ class ExitModel(nn.Module):
         answers = self.heads[0][-1].bias.new_zeros((n_rows, self.config.num_labels))  # type: ignore[index]
         with _leaving(self, n_rows, answers) as alive:
             try:
-                answers[alive[0]] = self.model(**inputs).logits
+                answers[alive[0]] = self.model(**inputs).logits.to(answers.dtype)
                 self._n_layers += len(alive[0]) * self.config.num_hidden_layers
             except _NobodyLeft:
                 pass
@@ -207,19 +208,20 @@ def _leaving(model: ExitModel, n_rows: int, answers: Tensor) -> Iterator[list[Te
     alive = [torch.arange(n_rows, device=answers.device)]
     encoders = _encoders(model.model)
 
-    def narrow(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def narrow(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # States come from the layer before; masks come from outside every time, as long as the batch was.
-        def kept(value: Any) -> Any:
-            whole = isinstance(value, Tensor) and value.dim() > 1 and len(value) == n_rows != len(alive[0])
+        def kept(name: str, value: Any) -> Any:
+            whole = name.endswith("mask") and isinstance(value, Tensor) and len(value) == n_rows != len(alive[0])
             return value[alive[0]] if whole else value
 
-        return tuple(map(kept, args)), {name: kept(value) for name, value in kwargs.items()}
+        names = signature(encoder.forward).parameters
+        return tuple(map(kept, names, args)), {name: kept(name, value) for name, value in kwargs.items()}
 
     def leave(layer: int, head: nn.Module) -> Any:
         def hook(_: nn.Module, __: Any, answer: Any) -> Any:
             logits = head(_states(answer)[:, 0])
             sure = logits.softmax(-1).amax(-1) >= model.exit_confidence
-            answers[alive[0][sure]] = logits[sure]
+            answers[alive[0][sure]] = logits[sure].to(answers.dtype)
             model._left(int(sure.sum()), layer)
             alive[0] = alive[0][~sure]
             if not len(alive[0]):
@@ -278,6 +280,4 @@ def _encoders(model: Any) -> nn.ModuleList:
 def _rebuilt(
     kind: Any, config: Any, layers: Sequence[int], confidence: float | None, state: dict[str, Tensor], training: bool
 ) -> ExitModel:
-    model = ExitModel(kind(config), layers, confidence)
-    model.load_state_dict(state)
-    return model.train(training)
+    return filled(lambda: ExitModel(kind(config), layers, confidence), state).train(training)

@@ -45,7 +45,10 @@ def _read(seen: Any, value: Any) -> None:
         _read(seen, list(value.items()))
     elif isinstance(value, list | tuple):
         seen.update(f"{len(value)} ".encode())
-        for entry in value:
-            _read(seen, entry)
+        if all(type(entry) is int for entry in value):
+            seen.update(repr(value).encode())  # token ids: one by one they take ten times as long
+        else:
+            for entry in value:
+                _read(seen, entry)
     else:
         seen.update(repr(value).encode())

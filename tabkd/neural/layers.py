@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers import DistilBertConfig, PreTrainedModel
 
+from tabkd.neural.loading import bare
 from tabkd.neural.widths import narrowed
 
 __all__ = ["shrink", "to_distilbert"]
@@ -40,7 +41,8 @@ def shrink(
     Parameters
     ----------
     model : PreTrainedModel
-        BERT and its kin, DistilBERT or MobileBERT, with any head.
+        BERT and its kin, DistilBERT or MobileBERT, with any head. Of an ``EmbeddingStudent`` or a classifier with
+        exits it is the transformer inside.
     layers : sequence of int, int or None
         Encoders to keep, counted from 0, in this order, each at most once. A number n keeps those nearest to n
         places spread evenly from the first to the last (1 keeps the first): 6 of 12 are 0, 2, 4, 7, 9, 11. None
@@ -84,7 +86,8 @@ def shrink(
     >>> student.config.num_hidden_layers, student.config.hidden_size, student.config.num_attention_heads
     (3, 16, 2)
     """
-    config: Any = _config(model, "shrink")
+    model = _transformer(model, "shrink")
+    config: Any = model.config
     if config.model_type not in _CHOSEN:
         raise ValueError(f"shrink knows the families {', '.join(_CHOSEN)}, got {config.model_type!r}.")
     chosen = _chosen(layers, config.num_hidden_layers)
@@ -101,13 +104,14 @@ def shrink(
     return student
 
 
-def _config(model: Any, caller: str) -> Any:
+def _transformer(given: Any, caller: str) -> Any:
+    model = bare(given)
     if not isinstance(model, PreTrainedModel):
         raise TypeError(
             f"{caller} takes a transformers model, got {type(model).__name__}. Load it first: "
             "AutoModelForSequenceClassification.from_pretrained(folder)."
         )
-    return model.config
+    return model
 
 
 def _blank(kind: Any, config: Any, like: Any) -> Any:
@@ -241,7 +245,8 @@ def to_distilbert(model: PreTrainedModel, layers: Sequence[int] | int | None = N
     >>> type(to_distilbert(BertModel(config), layers=2)).__name__
     'DistilBertModel'
     """
-    config: Any = _config(model, "to_distilbert")
+    model = _transformer(model, "to_distilbert")
+    config: Any = model.config
     name = type(model).__name__
     if config.model_type != "bert" or name not in {f"Bert{head}" for head in _HEADS}:
         raise ValueError(f"to_distilbert takes Bert{', Bert'.join(_HEADS)}, got {name}. Try shrink.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-__all__ = ["bare", "found", "read_model", "read_tokenizer", "without_advice"]
+__all__ = ["bare", "filled", "found", "read_model", "read_tokenizer", "takes_types", "without_advice"]
 
 
 @contextmanager
@@ -65,6 +66,20 @@ def bare(model: Any) -> Any:
     """The transformer inside what is put on it here, such as exits or a pooling."""
     inner = getattr(model, "model", None)
     return inner if isinstance(inner, PreTrainedModel) and not isinstance(model, PreTrainedModel) else model
+
+
+def filled(make: Callable[[], Any], state: Mapping[str, Any]) -> Any:
+    """A model with known weights; those drawn for it leave the caller's random numbers alone."""
+    with torch.random.fork_rng(devices=[]):
+        model = make()
+    model.load_state_dict(state)
+    return model
+
+
+def takes_types(model: Any) -> bool:
+    """Whether a model reads token types; DeBERTa names them and passes them over."""
+    has_none = getattr(getattr(model, "config", None), "type_vocab_size", None) == 0
+    return not has_none and "token_type_ids" in signature(model.forward).parameters
 
 
 def read_model(given: Any, kind: Any) -> nn.Module:

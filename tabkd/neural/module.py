@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
@@ -18,6 +17,7 @@ from torch.utils.data import Dataset, Subset
 
 from tabkd.neural.distiller import outputs_of
 from tabkd.neural.estimator import NeuralEstimator
+from tabkd.neural.networks import Affine
 from tabkd.neural.reading import ArrayReader
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
@@ -183,17 +183,4 @@ class ModuleRegressor(NeuralRegressorMixin, RegressorMixin, _Module):
 
     def _exported(self) -> nn.Module:
         """The network with the targets' mean and scale behind it."""
-        return nn.Sequential(self.model_, _Affine(self.scale_, self.mean_))
-
-
-class _Affine(nn.Module):
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, scale: np.ndarray, shift: np.ndarray) -> None:
-        super().__init__()
-        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
-        self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32))
-
-    def forward(self, values: Tensor) -> Tensor:
-        return values * self.scale + self.shift
+        return nn.Sequential(self.model_, Affine(self.scale_, self.mean_))

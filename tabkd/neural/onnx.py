@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +20,8 @@ from tabkd._compat import optional_import
 from tabkd.export.described import sealed
 from tabkd.export.head import label_dtype
 from tabkd.files import output_path, replacing
+from tabkd.neural.loading import takes_types
+from tabkd.neural.networks import evaluating
 from tabkd.neural.parity import TOKENS, prove_rows, prove_texts, random_tokens
 from tabkd.neural.quantize import to_int8
 from tabkd.neural.reading import positions_of
@@ -58,8 +59,9 @@ def export_text(
     Parameters
     ----------
     model : Module
-        Takes ``input_ids`` and ``attention_mask`` (and ``token_type_ids``, if its ``forward`` names them and the
-        tokenizer gives them); returns logits, or something with ``logits``: any sequence classifier of transformers.
+        Takes ``input_ids`` and ``attention_mask`` (and ``token_type_ids``, if its ``forward`` names them, its
+        configuration has any, and the tokenizer gives them); returns logits, or something with ``logits``: any
+        sequence classifier of transformers.
     tokenizer : PreTrainedTokenizerBase
         A fast one.
     path : str or Path
@@ -126,7 +128,7 @@ def export_text(
     if quantize and not given:
         raise ValueError('quantize="int8" is measured on texts, and there are none. Give texts=, and labels= if known.')
     network = _Answers(model, names, classify=labelled is not None)
-    with _evaluating(network):
+    with evaluating(network):
         example = random_tokens(names, 2, min(8, max_length), len(tokenizer), padding=True)
         traced = _traced(network, example, {name: ["N", "length"] for name in names})
         described |= _add_outputs(traced, labelled) | _versions(traced, "transformers", "tokenizers")
@@ -195,7 +197,7 @@ def export_module(
     columns = [{"name": name, "kind": "number", "type": "float"} for name in names]
     described = {"format": _TABLE_FORMAT, "inputs": "matrix", "columns": columns}
     network = _Answers(module, None, classify=labelled is not None)
-    with _evaluating(network):
+    with evaluating(network):
         traced = _traced(network, {"features": np.resize(rows, (2, len(names)))}, {"features": ["N", len(names)]})
         described |= _add_outputs(traced, labelled) | _versions(traced)
         predictor = OnnxPredictor(sealed(traced, described, {}))
@@ -245,8 +247,9 @@ def _labels(classes: Any) -> np.ndarray | None:
 
 
 def _token_inputs(model: nn.Module, tokenizer: Any) -> list[str]:
-    taken = inspect.signature(model.forward).parameters
-    return [name for name in TOKENS if name in taken and (name != TOKENS[2] or name in tokenizer.model_input_names)]
+    taken = signature(model.forward).parameters
+    typed = takes_types(model) and TOKENS[2] in tokenizer.model_input_names
+    return [name for name in TOKENS if name in taken and (typed or name != TOKENS[2])]
 
 
 def _tokenizer_json(tokenizer: Any, max_length: int) -> str:
@@ -295,18 +298,6 @@ class _Answers(nn.Module):
         """Arrays as tensors, where the model is."""
         device = next((tensor.device for tensor in self.parameters()), None)
         return tuple(torch.as_tensor(values, device=device) for values in feed.values())
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards each part is in its own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _traced(network: _Answers, example: Mapping[str, Any], shapes: Mapping[str, list[Any]]) -> Any:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from tabkd._compat import optional_import
 from tabkd.export.parity import TOLERANCE, ParityError
 from tabkd.files import output_path
-from tabkd.neural.onnx import OPSET, _check_model, _evaluating, _token_inputs, _tokenizer_json, _written
+from tabkd.neural.networks import evaluating
+from tabkd.neural.onnx import OPSET, _check_model, _token_inputs, _tokenizer_json, _written
 from tabkd.neural.parity import random_tokens
 
 __all__ = ["export_spans"]
@@ -77,7 +78,7 @@ def export_spans(
         random_tokens(names, n_rows, n, len(tokenizer), padding=padding)
         for n_rows in (1, 3) for n in sorted({2, length // 2, length}) for padding in (False, True)
     ]  # fmt: skip
-    with _evaluating(network):
+    with evaluating(network):
         graph = _traced(network, feeds[-1])
         proof = _proved(network, graph.SerializeToString(), feeds)
     told = {"tokenizer": _tokenizer_json(tokenizer, length), **settings, "proof": proof}

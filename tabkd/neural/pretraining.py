@@ -19,11 +19,11 @@ from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.corpus import Corpus
 from tabkd.neural.distiller import outputs_of
 from tabkd.neural.estimator import eager, inside, unfrozen
-from tabkd.neural.loading import read_model, read_tokenizer
+from tabkd.neural.loading import bare, read_model, read_tokenizer
 from tabkd.neural.outputs import Outputs
 from tabkd.neural.pretraining_terms import MLM, NSP
 from tabkd.neural.reading import TextReader, positions_of
-from tabkd.neural.recipes import pretraining_stages
+from tabkd.neural.recipes import given_terms, pretraining_stages
 from tabkd.neural.stages import Stage
 from tabkd.neural.teachers import module_of
 from tabkd.neural.trainable import Trainable
@@ -50,7 +50,7 @@ class MaskedLanguageModel(Trainable):
     teacher : MaskedLanguageModel, PreTrainedModel or None
         With the same vocabulary. It runs on every batch, because the masks are never the same. None learns from the
         text alone.
-    objective : str, sequence of Term, or None
+    objective : str, Term, sequence of Term, or None
         All that is learnt: ``"mlm"``; with a teacher ``"distilbert"`` (its answers for masked words, the words, and the
         cosine of the last states), ``"tinybert"``, ``"minilm"`` or ``"mobilebert"``; or terms. None is ``"distilbert"``
         with a teacher and ``"mlm"`` without. With :class:`~tabkd.neural.NSP` among them rows are pairs of lines.
@@ -156,13 +156,13 @@ class MaskedLanguageModel(Trainable):
         """
         seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
-            teacher = module_of(self.teacher)
+            teacher = bare(module_of(self.teacher))
             if teacher is None and self.teacher is not None:
                 raise TypeError(
                     f"teacher must be a fitted MaskedLanguageModel or a transformers model, got {self.teacher!r}. Read "
                     "a folder with AutoModelForMaskedLM.from_pretrained."
                 )
-            pairs = any(isinstance(term, NSP) for term in self._given_terms())
+            pairs = any(isinstance(term, NSP) for term in given_terms(self.objective, self.stages))
             student = read_model(self.model, AutoModelForPreTraining if pairs else AutoModelForMaskedLM)
             stages = pretraining_stages(
                 self.objective, self.stages, epochs=self.epochs, student=student, teacher=teacher
@@ -182,10 +182,6 @@ class MaskedLanguageModel(Trainable):
             self.model_, self.reader_, self.n_rows_ = student.eval().cpu(), reader, len(corpus)
         self.n_parameters_ = sum(parameter.numel() for parameter in student.parameters())
         return self
-
-    def _given_terms(self) -> list[Any]:
-        own = [] if self.objective is None or isinstance(self.objective, str) else list(self.objective)
-        return [*own, *(term for stage in self.stages or () for term in stage.objective)]
 
     def _reader(self, model: Any) -> TextReader:
         tokenizer = read_tokenizer(self.tokenizer, self.model)

@@ -176,6 +176,11 @@ class _Work:
         if exact.classes is not None and not np.isin(self._true, exact.classes).all():
             unknown = self._true[~np.isin(self._true, exact.classes)][:3].tolist()
             raise ValueError(f"labels holds {unknown}, but the classes are {exact.classes.tolist()}. Use these.")
+        if self._regression and not np.ptp(self._true, axis=0).any():
+            raise ValueError(
+                f"All of the {self.n_rows} texts have one value, by which no R² is measured. Give texts of several "
+                "values."
+            )
         self.measure = "R²" if self._regression else "agreement" if labels is None else "accuracy"
         self._score = self._scored(self._answers)
         self._groups = _groups(self._model())

@@ -33,9 +33,13 @@ class TextReader:
         Columns of a table that hold the texts, one or two; None is all of them.
     positions : int or None
         Of the model.
+    by_name : bool
+        Whether later tables are read by the names of the first one's columns, where those are text.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int | None, text_columns: Any, positions: int | None) -> None:
+    def __init__(
+        self, tokenizer: Any, max_length: int | None, text_columns: Any, positions: int | None, by_name: bool = False
+    ) -> None:
         if tokenizer.pad_token is None:
             raise ValueError(f"{type(tokenizer).__name__} has no padding token. Set tokenizer.pad_token.")
         most = min(positions or 512, tokenizer.model_max_length)
@@ -48,6 +52,8 @@ class TextReader:
         self.text_columns = text_columns
         #: What the texts of a row were called when they were read first, in ``fit``: two for pairs.
         self.names: tuple[str, ...] = ()
+        self._by_name = by_name
+        self._learnt: tuple[str, ...] = ()
 
     def rows(self, X: Any) -> list[Any]:
         """Texts, or pairs of texts, as the tokenizer takes them.
@@ -57,7 +63,7 @@ class TextReader:
         TypeError
             If something is no text.
         ValueError
-            If a row has neither one text nor two.
+            If a row has neither one text nor two, or not as many as the first, or a column is missing.
         """
         if isinstance(X, str):
             raise TypeError("X is one string; give a list of texts.")
@@ -66,30 +72,32 @@ class TextReader:
         names: tuple[str, ...] = ()
         if isinstance(X, pd.DataFrame):
             names = tuple(str(name) for name in self._names(X)) if all(isinstance(n, str) for n in X) else ()
-            columns = [X[name] for name in self._names(X)]
-            rows = list(columns[0]) if len(columns) == 1 else list(zip(*columns, strict=True))
+            X = zip(*(X[name] for name in self._names(X)), strict=True)
         elif isinstance(X, np.ndarray) and X.ndim == 2:
-            chosen = X if self.text_columns is None else X[:, np.atleast_1d(self.text_columns)]
-            rows = [row[0] if len(row) == 1 else tuple(row) for row in chosen.tolist()]
-        else:
-            rows = [tuple(row) if isinstance(row, list | tuple | np.ndarray) else row for row in X]
+            X = (X if self.text_columns is None else X[:, np.atleast_1d(self.text_columns)]).tolist()
+        rows = [tuple(row) if isinstance(row, list | tuple | np.ndarray) else (row,) for row in X]
         for number, row in enumerate(rows):
-            parts = row if isinstance(row, tuple) else (row,)
-            if len(parts) > 2:
-                raise ValueError(f"Row {number} holds {len(parts)} texts; one or two are read. Name text_columns.")
-            for part in parts:
+            if len(row) not in (1, 2):
+                raise ValueError(f"Row {number} holds {len(row)} texts; one or two are read. Name text_columns.")
+            if len(row) != len(rows[0]):
+                found = "one text where a pair" if len(row) == 1 else "two texts where one"
+                raise ValueError(f"Row {number} holds {found} should be, as in row 0. Give every row as many texts.")
+            for part in row:
                 if not isinstance(part, str):
                     raise TypeError(
                         f"Row {number} holds {part!r} ({type(part).__name__}) where a text should be. Replace missing "
                         'texts by "".'
                     )
         if rows and not self.names:
-            self.names = names or (("text", "text_pair") if isinstance(rows[0], tuple) else ("text",))
-        return rows
+            self.names, self._learnt = names or ("text", "text_pair")[: len(rows[0])], names if self._by_name else ()
+        return [row[0] if len(row) == 1 else row for row in rows]
 
     def _names(self, X: pd.DataFrame) -> list[Any]:
-        names = list(X.columns) if self.text_columns is None else list(np.atleast_1d(self.text_columns).tolist())
+        given = self._learnt if self.text_columns is None else np.atleast_1d(self.text_columns).tolist()
+        names = list(given or X.columns)
         unknown = [name for name in names if name not in X.columns]
+        if unknown and self.text_columns is None:
+            raise ValueError(f"X lacks the columns {unknown}, which were read in the fit. It has {X.columns.tolist()}.")
         if unknown:
             raise ValueError(f"text_columns names unknown columns {unknown}. X has {X.columns.tolist()}.")
         if len(names) > 2:
@@ -102,7 +110,7 @@ class TextReader:
             return []
         first, second = rows, None
         if isinstance(rows[0], tuple):
-            first, second = (list(part) for part in zip(*rows, strict=True)) if len(rows[0]) == 2 else (rows, None)
+            first, second = (list(part) for part in zip(*rows, strict=True))
         found = self.tokenizer(first, second, truncation=True, max_length=self.max_length)
         return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 

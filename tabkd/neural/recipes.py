@@ -10,10 +10,10 @@ from torch import nn
 from tabkd.neural.base import Term
 from tabkd.neural.exits import SelfDistillation
 from tabkd.neural.pretraining_terms import MLM
-from tabkd.neural.stages import Stage, progressive
+from tabkd.neural.stages import Stage, progressive, terms_of
 from tabkd.neural.terms import Attention, Embedding, HardLabels, Hidden, Relations, SoftLabels
 
-__all__ = ["PRETRAINING", "RECIPES", "pretraining_stages", "stages_of", "two_terms"]
+__all__ = ["PRETRAINING", "RECIPES", "given_terms", "pretraining_stages", "stages_of", "two_terms"]
 
 RECIPES = ("distilbert", "logits", "minilm", "mobilebert", "tinybert")
 PRETRAINING = ("distilbert", "minilm", "mlm", "mobilebert", "tinybert")
@@ -34,7 +34,7 @@ def stages_of(
 
     Parameters
     ----------
-    objective : str, SelfDistillation, sequence of Term, or None
+    objective : str, Term, sequence of Term, or None
         A recipe's name, or terms beside the two of ``alpha`` and ``temperature``; a SoftLabels or HardLabels among
         them takes the place of that one.
     stages : sequence of Stage or None
@@ -62,6 +62,7 @@ def stages_of(
         if taught or stages is not None:
             raise ValueError("SelfDistillation is its own teacher, in one stage. Leave out teacher= and stages=.")
         return [Stage([objective], epochs)]
+    _check_alone(objective, stages)
     if taught and stages is not None and objective is not None:
         raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
     if stages is not None and (taught or not any(term.teacher for stage in stages for term in stage.objective)):
@@ -73,9 +74,23 @@ def stages_of(
         return [Stage(two, epochs)]
     if isinstance(objective, str):
         return _recipe(objective, two, epochs, student, teacher)
-    terms = tuple(objective)
+    terms = terms_of(objective)
     replaced = tuple(type(term) for term in terms)
     return [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
+
+
+def given_terms(objective: Any, stages: Sequence[Stage] | None) -> list[Term]:
+    """Terms that are given as such, not by a recipe's name."""
+    own = () if objective is None or isinstance(objective, str) else terms_of(objective)
+    return [*own, *(term for stage in stages or () for term in stage.objective)]
+
+
+def _check_alone(objective: Any, stages: Sequence[Stage] | None) -> None:
+    """Raise if there is a SelfDistillation that no exits will be made for."""
+    if any(isinstance(term, SelfDistillation) for term in given_terms(objective, stages)):
+        raise ValueError(
+            "SelfDistillation is all that a classifier learns. Give objective=SelfDistillation(...), by itself."
+        )
 
 
 def two_terms(alpha: float, temperature: float) -> list[Term]:
@@ -123,7 +138,7 @@ def pretraining_stages(
 
     Parameters
     ----------
-    objective : str, sequence of Term, or None
+    objective : str, Term, sequence of Term, or None
         A recipe's name, or all terms; None is ``"distilbert"`` with a teacher and ``"mlm"`` without.
     stages : sequence of Stage or None
         Instead of ``objective`` and ``epochs``.
@@ -147,6 +162,7 @@ def pretraining_stages(
     """
     if stages is not None and objective is not None:
         raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
+    _check_alone(objective, stages)
     name = ("mlm" if teacher is None else "distilbert") if objective is None else objective
     if stages is not None:
         found = list(stages)

@@ -15,8 +15,9 @@ from tabkd.neural.base import Term
 from tabkd.neural.functions import cross_entropy, soft_kl
 from tabkd.neural.outputs import Batch, Outputs
 from tabkd.neural.squad import Question
+from tabkd.targets import check_temperature
 
-__all__ = ["NEVER", "SoftSpans", "SpanLabels", "SpanModel", "Window", "best_span", "target", "windows"]
+__all__ = ["NEVER", "SoftSpans", "SpanLabels", "SpanModel", "Window", "best_span", "targets", "windows"]
 
 #: The logit of what cannot be: a probability of 0 that stays finite in half precision.
 NEVER = -1e4
@@ -60,8 +61,10 @@ def windows(tokenizer: Any, questions: Sequence[Question], max_length: int, stri
     Raises
     ------
     ValueError
-        If a question leaves no place for its context.
+        If a question leaves no place for its context, or ``stride`` is negative.
     """
+    if stride < 0:
+        raise ValueError(f"stride must be 0 or more, got {stride}. Try 128.")
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - stride
     asked = tokenizer([one.question for one in questions], add_special_tokens=False)["input_ids"]
     for one, ids in zip(questions, asked, strict=True):
@@ -83,25 +86,44 @@ def windows(tokenizer: Any, questions: Sequence[Question], max_length: int, stri
     return kept
 
 
-def target(window: Window, question: Question) -> tuple[int, int]:
-    """First and last token of the answer; the first token of all where the window does not hold it.
+def targets(cut: Sequence[Window], questions: Sequence[Question]) -> np.ndarray:
+    """First and last token of the answer in every window; the first token of all where it does not hold all of it.
 
     Parameters
     ----------
-    window : Window
-    question : Question
+    cut : sequence of Window
+        All that the questions have.
+    questions : sequence of Question
+        The first of several answers is learnt.
 
     Returns
     -------
-    tuple of int
+    ndarray of int of shape (n_windows, 2)
+
+    Raises
+    ------
+    ValueError
+        If no window holds all of an answer.
     """
-    text, start = question.answers[0]
-    end = start + len(text)
-    inside = np.flatnonzero(window.spans[:, 0] >= 0)
-    if not len(inside) or window.spans[inside[0], 0] > start or window.spans[inside[-1], 1] < end:
-        return 0, 0
-    held = inside[(window.spans[inside, 1] > start) & (window.spans[inside, 0] < end)]
-    return (int(held[0]), int(held[-1])) if len(held) else (0, 0)
+    places, edges = np.zeros((len(cut), 2), dtype=np.int64), np.full((len(cut), 2), np.nan)
+    for row, window in enumerate(cut):
+        text, start = questions[window.question].answers[0]
+        held = np.flatnonzero((window.spans[:, 1] > start) & (window.spans[:, 0] < start + len(text)))
+        if len(held):
+            places[row], edges[row] = held[[0, -1]], (window.spans[held[0], 0], window.spans[held[-1], 1])
+    # From the answer's first token to its last, and not its characters: a tokenizer drops blanks, and more.
+    owners, whole = np.array([window.question for window in cut]), np.full((len(questions), 2), np.nan)
+    np.fmin.at(whole[:, 0], owners, edges[:, 0])
+    np.fmax.at(whole[:, 1], owners, edges[:, 1])
+    complete = (edges == whole[owners]).all(axis=1)
+    lost = np.setdiff1d(np.arange(len(questions)), owners[complete])
+    if len(lost):
+        raise ValueError(
+            f"No window holds all of the answer to {len(lost)} questions, {questions[lost[0]].id!r} first. Raise "
+            "max_length and stride, or leave them out."
+        )
+    places[~complete] = 0
+    return places
 
 
 def best_span(window: Window, logits: np.ndarray, longest: int) -> tuple[float, int, int]:
@@ -174,6 +196,10 @@ class SoftSpans(Term):
     weight: float = 1.0
     needs = frozenset({"logits"})
     unit = "rows"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_temperature(self.temperature)
 
     def _loss(self, student: Outputs, teacher: Outputs, batch: Batch, projectors: nn.ModuleDict) -> Tensor:
         assert student.logits is not None and teacher.logits is not None  # checked before every loss

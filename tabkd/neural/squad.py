@@ -54,6 +54,8 @@ def read_questions(data: Any, *, answered: bool) -> list[Question]:
 
     Raises
     ------
+    TypeError
+        If a row is no mapping.
     ValueError
         If there are none, or an answer is missing or does not stand where it should; the id is named.
 
@@ -91,6 +93,11 @@ def _nested(articles: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _question(number: int, row: Mapping[str, Any]) -> Question:
+    if not isinstance(row, Mapping):
+        raise TypeError(
+            f"Row {number} is {row!r} ({type(row).__name__}), but must be a mapping with question and context. Of a "
+            'DataFrame give to_dict("records").'
+        )
     missing = [name for name in ("question", "context") if not isinstance(row.get(name), str)]
     if missing:
         raise ValueError(f"Row {number} has no {missing[0]}: it holds {sorted(row)}. Give question and context.")

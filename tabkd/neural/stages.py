@@ -9,7 +9,12 @@ from tabkd.neural.base import Term
 from tabkd.neural.maps import layer_pairs
 from tabkd.neural.terms import Attention, HardLabels, Hidden, SoftLabels
 
-__all__ = ["Stage", "progressive"]
+__all__ = ["Stage", "progressive", "terms_of"]
+
+
+def terms_of(objective: Term | Sequence[Term]) -> tuple[Term, ...]:
+    """The terms of an objective, which may be one by itself."""
+    return (objective,) if isinstance(objective, Term) else tuple(objective)
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Stage:
 
     Parameters
     ----------
-    objective : sequence of Term
+    objective : Term or sequence of Term
     epochs : float
     learning_rate : float or None
         None is that of the estimator.
@@ -39,7 +44,7 @@ class Stage:
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "objective", tuple(self.objective))
+        object.__setattr__(self, "objective", terms_of(self.objective))
         odd = [term for term in self.objective if not isinstance(term, Term)]
         if odd or not self.objective:
             found = repr(odd[0]) if odd else "nothing"

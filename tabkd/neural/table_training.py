@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from tabkd.neural.base import Term
 from tabkd.neural.distiller import Distiller
+from tabkd.neural.networks import check_finite
 from tabkd.neural.outputs import Batch, Outputs, Shape
 
 __all__ = ["Plan", "Remembered", "Rows", "train"]
@@ -162,8 +163,7 @@ def train(
             break
     if kept:
         student.load_state_dict(kept)
-    if not all(values.isfinite().all() for values in student.state_dict().values()):
-        raise ValueError(f"The training diverged: weights are not finite. Lower learning_rate={plan.learning_rate}.")
+    check_finite(student, plan.learning_rate)
     return history
 
 

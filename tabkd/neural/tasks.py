@@ -68,13 +68,18 @@ class NeuralClassifierMixin:
                 f"{type(self).__name__} requires y to be passed, but the target y is None. Give labels, and None for a "
                 "row that has none."
             )
-        y = y.to_numpy() if isinstance(y, pd.Series) else y
+        y = y.to_list() if hasattr(y, "to_list") else y  # to_numpy makes floats of integers with gaps
         _refuse_several(y, self)
         # A list of texts and NaN must not become an array of texts.
         y = column_or_1d(np.asarray(y, dtype=object if isinstance(y, list | tuple) else None), warn=True)
         labelled = np.array(y[~pd.isna(y)].tolist())
         if labelled.dtype.kind == "f" and np.isinf(labelled).any():
             raise ValueError("y holds infinity, which is no label. Give labels, and None for a row that has none.")
+        if labelled.dtype.kind == "U" and (odd := [label for label in y[~pd.isna(y)] if not isinstance(label, str)]):
+            raise ValueError(
+                f"y mixes texts with {odd[0]!r} ({type(odd[0]).__name__}), and predictions would all be texts. Give "
+                "labels of one kind."
+            )
         check_classification_targets(labelled)
         return y
 
@@ -182,7 +187,9 @@ class NeuralRegressorMixin:
         self.scale_[self.scale_ == 0] = 1.0
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
-        return ((y - self.mean_) / self.scale_).astype(np.float32)
+        targets = ((y - self.mean_) / self.scale_).astype(np.float32)
+        targets[self._unlabelled(y)] = np.nan  # a row has all of its values, or none
+        return targets
 
     def _log_soft(self, soft: Any, y: np.ndarray) -> np.ndarray:
         soft = np.asarray(soft, dtype=np.float64).reshape(len(y), -1)

@@ -16,6 +16,7 @@ from torch import nn
 from tabkd._compat import made_again
 from tabkd.links import align_classes
 from tabkd.neural.fingerprints import fingerprint
+from tabkd.neural.reading import ArrayReader, TextReader
 
 __all__ = ["Taught", "answered", "log_soft_targets", "module_of"]
 
@@ -80,14 +81,15 @@ def log_soft_targets(
 
     Raises
     ------
+    TypeError
+        If the teacher of a classifier is none.
     ValueError
         If the teacher knows other classes.
     """
     if folder is None:
         return _answers(teacher, X, classes, reader, batch_size, device).astype(np.float32)
-    rows = reader.rows(X)
     dtype = "float32" if classes is None else dtype  # values may be beyond what float16 holds
-    path = Path(folder) / f"soft-{_known_by(teacher, rows, classes, reader)}.{dtype}.npy"
+    path = Path(folder) / f"soft-{_known_by(teacher, X, classes, reader)}.{dtype}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -114,6 +116,8 @@ def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If the teacher of a classifier is none.
     ValueError
         If the teacher knows other classes.
     """
@@ -122,6 +126,11 @@ def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     if classes is None:
         values = np.asarray(teacher.predict(X), dtype=np.float64)
         return values.reshape(len(values), -1)
+    if not (hasattr(teacher, "predict_proba") and hasattr(teacher, "classes_")):
+        raise TypeError(
+            f"A classifier's teacher must have predict_proba and classes_, and {type(teacher).__name__} has not. Give "
+            "a fitted classifier."
+        )
     known = np.asarray(teacher.classes_)
     unknown = np.setdiff1d(known, classes)
     if len(unknown) or len(known) != len(classes):
@@ -169,9 +178,15 @@ def _check_order(module: Any, classes: np.ndarray) -> None:
         )
 
 
-def _known_by(teacher: Any, rows: Any, classes: np.ndarray | None, reader: Any) -> str:
+def _known_by(teacher: Any, X: Any, classes: np.ndarray | None, reader: Any) -> str:
     """Of the teacher, and of what it is given."""
-    module = module_of(teacher)
-    own = pickle.dumps(teacher) if module is None else module
-    given = reader.encoded(rows) if isinstance(teacher, nn.Module) else rows
-    return fingerprint(type(teacher).__name__, None if classes is None else classes.tolist(), own, given)[:24]
+    own = reader if isinstance(teacher, nn.Module) else getattr(teacher, "reader_", None)
+    if isinstance(own, ArrayReader | TextReader):  # tokenizer and settings show in what it makes of the rows
+        module, given = module_of(teacher), own.encoded(own.rows(X))
+        learnt = [getattr(teacher, name, None) for name in ("classes_", "mean_", "scale_")]
+        made = [repr(module), *(getattr(module, name, None) for name in ("config", "exit_confidence")), module, learnt]
+    else:
+        # Columns that the student leaves out may be what the teacher reads.
+        whole = getattr(reader, "text_columns", None) is None
+        made, given = [pickle.dumps(teacher)], reader.rows(X) if whole else np.asarray(X, dtype=object).tolist()
+    return fingerprint(type(teacher).__name__, None if classes is None else classes.tolist(), made, given)[:24]

@@ -17,6 +17,7 @@ from tabkd.neural.embedder import Untyped
 from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
 from tabkd.neural.loading import bare, found, read_tokenizer, without_advice
+from tabkd.neural.networks import Affine
 from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
@@ -73,7 +74,7 @@ class _Transformer(NeuralEstimator):
 
     def _reader(self, model: Any) -> TextReader:
         tokenizer = read_tokenizer(self.tokenizer, self.model)
-        return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model))
+        return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model), by_name=True)
 
     def _built(self, X: Any, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
@@ -170,7 +171,7 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     alpha, temperature : float
         Of ``alpha * CE(y, z) + (1 - alpha) * temperature**2 * KL(soften(p, T), softmax(z / T))`` in :meth:`fit`. Usual
         starting points: 0.1 with a temperature of 4, or of 10.
-    objective : str, sequence of Term, or None
+    objective : str, Term, sequence of Term, or None
         What else is learnt from a teacher: a recipe (``"logits"``, ``"distilbert"``, ``"tinybert"``, ``"mobilebert"``,
         ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher it rests.
         :class:`SelfDistillation` is a classifier's own teacher, and makes exits from which it may answer early.
@@ -275,13 +276,9 @@ class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
     """
 
     def _exported(self) -> nn.Module:
-        """The model with the targets' mean and scale in its last layer."""
-        model = copy.deepcopy(self.model_)
-        last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
-        scale, mean = (torch.as_tensor(part, dtype=last.weight.dtype) for part in (self.scale_, self.mean_))
-        with torch.no_grad():
-            last.weight.mul_(scale[:, None])
-            last.bias.mul_(scale).add_(mean)
+        """The model with the targets' mean and scale behind its logits."""
+        model, affine = copy.deepcopy(self.model_), Affine(self.scale_, self.mean_)
+        model.register_forward_hook(lambda _, __, answer: affine(answer.logits))
         return model
 
 

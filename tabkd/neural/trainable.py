@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from transformers import PreTrainedModel
 
 from tabkd.neural.fingerprints import fingerprint
+from tabkd.neural.loading import filled
 from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import device_of
 from tabkd.neural.teachers import Taught
@@ -124,6 +125,4 @@ class _Packed:
 
     def model(self) -> Any:
         """The model again, ready to predict."""
-        model = self.kind(self.config)
-        model.load_state_dict(self.state)
-        return model.eval()
+        return filled(lambda: self.kind(self.config), self.state).eval()

@@ -6,7 +6,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from tabkd.neural.distiller import Distiller, outputs_of
+from tabkd.neural.networks import check_finite, evaluating
 from tabkd.neural.stages import Stage
 
 __all__ = ["Lesson", "Plan", "collator", "predicted", "seeded_globals", "train"]
@@ -158,26 +159,20 @@ class _Progress(TrainerCallback):
         self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in self.distiller.values.items()})
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        scores = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
-        kept = {name: round(value, 4) for name, value in scores.items() if name not in _TIMES}
+        kept = {name: round(value, 4) for name, value in _scores(metrics or {}).items()}
         self.bar.write(f"{self.title}, epoch {state.epoch:g}: {kept}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.close()
 
 
-_TIMES = {"runtime", "samples_per_second", "steps_per_second", "epoch", "model_preparation_time"}
+_TIMES = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time"}
 
 
-class _History(TrainerCallback):
-    """The scores of every evaluation."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        scores = {name.removeprefix("eval_"): float(value) for name, value in (metrics or {}).items()}
-        self.rows.append({"epoch": state.epoch} | {n: v for n, v in scores.items() if n not in _TIMES})
+def _scores(logged: Mapping[str, Any]) -> dict[str, float]:
+    """What an evaluation says of the student."""
+    kept = {name: value for name, value in logged.items() if name.startswith("eval_") and name not in _TIMES}
+    return {name.removeprefix("eval_"): float(value) for name, value in kept.items()}
 
 
 class _Epochs(TrainerCallback):
@@ -241,17 +236,16 @@ def train(
     -------
     list of dict
         Every evaluation: stage, epoch and scores.
+
+    Raises
+    ------
+    ValueError
+        If the weights leave what floating-point numbers can hold, or an argument is not for this training.
     """
-    home = _device_of(teacher)
-    try:
+    with ExitStack() as stack:
+        if teacher is not None:
+            stack.enter_context(evaluating(teacher))
         return _train_stages(student, stages, lesson, watched, plan, teacher)
-    finally:
-        if teacher is not None and home is not None:
-            teacher.to(home)
-
-
-def _device_of(model: nn.Module | None) -> torch.device | None:
-    return None if model is None else next((parameter.device for parameter in model.parameters()), None)
 
 
 def _train_stages(
@@ -299,10 +293,7 @@ def _train_stage(
     folder: Path,
     title: str,
 ) -> list[dict[str, float]]:
-    history = _History()
-    callbacks: list[TrainerCallback] = [history]
-    if hasattr(lesson, "set_epoch"):
-        callbacks.append(_Epochs(lesson))
+    callbacks: list[TrainerCallback] = [_Epochs(lesson)] if hasattr(lesson, "set_epoch") else []
     if plan.verbose:
         callbacks.append(_Progress(distiller, title))
     arguments: dict[str, Any] = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
@@ -321,15 +312,21 @@ def _train_stage(
             "greater_is_better": True,
         }
     settings = TrainingArguments(**arguments)
+    _check_arguments(settings, lesson)
     if settings.n_gpu > 1:  # hooks and projectors know one device; several are for torchrun
         settings._n_gpu = 1
+
+    def scored(found: Any) -> dict[str, float]:
+        check_finite(distiller.student, settings.learning_rate)
+        return plan.score(np.asarray(found.predictions), np.asarray(found.label_ids))
+
     trainer = _Trainer(
         model=distiller,
         args=settings,
         train_dataset=lesson,
         eval_dataset=watched,
         data_collator=plan.collate,
-        compute_metrics=lambda found: plan.score(np.asarray(found.predictions), np.asarray(found.label_ids)),
+        compute_metrics=scored,
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
@@ -337,7 +334,24 @@ def _train_stage(
     if last is not None:
         logger.info("%s goes on from %s", title, last)
     trainer.train(resume_from_checkpoint=last)
-    return history.rows
+    check_finite(distiller.student, settings.learning_rate)
+    # Of a training that went on, also what came before.
+    return [{"epoch": row["epoch"]} | scores for row in trainer.state.log_history if (scores := _scores(row))]
+
+
+def _check_arguments(settings: TrainingArguments, lesson: Any) -> None:
+    """Refuse what Trainer does to a bare transformer, or to rows that never change."""
+    for name in ("label_smoothing_factor", "neftune_noise_alpha"):
+        if value := getattr(settings, name):
+            raise ValueError(
+                f"training_args has {name}={value}, which Trainer does to a transformer with a loss of its own, and "
+                "here the terms are the loss. Leave it out."
+            )
+    if settings.dataloader_persistent_workers and hasattr(lesson, "set_epoch"):
+        raise ValueError(
+            "training_args has dataloader_persistent_workers=True, but masks are drawn anew in every epoch, of which "
+            "such workers are not told. Leave it out."
+        )
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -366,16 +380,13 @@ def predicted(
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Rows and their logits, batch after batch, rows of like length together."""
     order = np.argsort([_length(row) for row in lesson.encoded], kind="stable")
-    was_training, home = model.training, _device_of(model)
-    model.to(device).eval()
-    try:
+    with evaluating(model):
+        model.to(device)
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
                 inputs = reader.collated([lesson.encoded[row] for row in rows])
                 yield rows, outputs_of(model, _on(inputs, device)).logits.float().cpu()  # type: ignore[union-attr]
-    finally:
-        model.to(home or "cpu").train(was_training)
 
 
 def _on(inputs: Any, device: str) -> Any:

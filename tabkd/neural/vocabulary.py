@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any, cast
 
 import torch
+from tokenizers.decoders import ByteLevel
 from torch import Tensor
 from transformers import AddedToken, PreTrainedModel
 
@@ -107,8 +108,9 @@ def add_tokens(model: Any, tokenizer: Any, words: Sequence[str]) -> tuple[Any, A
     """
     words = _checked(tokenizer, words)
     longer = copy.deepcopy(tokenizer)
-    # As whole words: "cov" must not be found within "covid".
-    longer.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
+    # As whole words: "cov" must not be found within "covid". Where a blank is part of the next token, a word takes it.
+    blank = isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None), ByteLevel)
+    longer.add_tokens([AddedToken(word, single_word=True, lstrip=blank, normalized=True) for word in words])
     rows = longer.convert_tokens_to_ids(words)
     pieces = [tokenizer.convert_tokens_to_ids(_pieces(tokenizer, word)) for word in words]
     models = [model] if isinstance(model, PreTrainedModel) else list(model)

@@ -1,0 +1,95 @@
+"""Teachers' answers on disk: known by all that they depend on."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from torch import nn
+from transformers import BertForSequenceClassification, BertTokenizerFast
+
+from tabkd.neural import SelfDistillation, TransformerRegressor
+from tabkd.neural.reading import ArrayReader, TextReader
+from tabkd.neural.teachers import log_soft_targets
+from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
+
+READER = TextReader(TOKENIZER, None, None, 24)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Answers of a teacher from a folder that all of a test's teachers share."""
+
+    def answers(teacher, rows=X, classes=None, reader=READER):
+        return log_soft_targets(teacher, rows, classes, reader=reader, folder=tmp_path)
+
+    return answers
+
+
+def regressor(y):
+    settings = {"tokenizer": TOKENIZER, "epochs": 0.1, "random_state": 0, "device": "cpu"}
+    return TransformerRegressor(config(1), **settings).fit(X, y)
+
+
+def test_regressors_of_equal_weights_and_other_means_are_told_apart(kept):
+    low, high = (regressor(POINTS + more) for more in (0.0, 1000.0))
+    np.testing.assert_allclose(kept(high) - kept(low), 1000, atol=1e-2)
+
+
+def test_classifier_that_exits_earlier_is_told_from_itself(kept):
+    teacher = classifier(objective=SelfDistillation((1,), exit_confidence=1.0), epochs=1).fit(X, Y)
+    late = kept(teacher, classes=teacher.classes_)
+    teacher.model_.exit_confidence = 0.51
+    assert not np.array_equal(kept(teacher, classes=teacher.classes_), late)
+
+
+def test_teacher_that_reads_other_tokens_is_told_apart(kept):
+    teacher = regressor(POINTS)
+    before = np.array(kept(teacher))
+    exchanged = VOCABULARY | {"good": VOCABULARY["bad"], "bad": VOCABULARY["good"]}
+    teacher.reader_.tokenizer = BertTokenizerFast(vocab=exchanged)
+    assert not np.array_equal(kept(teacher), before)
+
+
+def test_modules_of_equal_weights_are_told_apart(kept):
+    rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    torch.manual_seed(0)
+    linear = nn.Linear(3, 1)
+    plain, bent = (
+        kept(nn.Sequential(linear, after), rows, reader=ArrayReader()) for after in (nn.Identity(), nn.ReLU())
+    )
+    np.testing.assert_allclose(bent, np.maximum(plain, 0))
+
+
+def test_models_of_equal_weights_and_other_heads_are_told_apart(kept):
+    first, second = (BertForSequenceClassification(config(1, 32, heads, initializer_range=0.5)) for heads in (2, 4))
+    second.load_state_dict(first.state_dict())
+    classes = np.array([0, 1])
+    assert not np.array_equal(kept(first, classes=classes), kept(second, classes=classes))
+
+
+def test_columns_that_the_teacher_reads_alone_are_read(kept):
+    tables = [pd.DataFrame({"short": "film", "long": texts}) for texts in (X, X[::-1])]
+    columns = make_column_transformer((TfidfVectorizer(), "long"))
+    teacher = make_pipeline(columns, LogisticRegression()).fit(tables[0], Y)
+    reader = TextReader(TOKENIZER, None, "short", 24)
+    first, second = (kept(teacher, table, teacher.classes_, reader) for table in tables)
+    np.testing.assert_array_equal(first, second[::-1])
+
+
+def test_same_teacher_is_asked_once(kept, tmp_path):
+    teacher = regressor(POINTS)
+    kept(teacher)
+    teacher.predict(X[:3])
+    kept(teacher)
+    assert len(list(tmp_path.iterdir())) == 1
