@@ -46,6 +46,12 @@ class Folds:
         """Number of times that the rows are partitioned."""
         return self.repeat_of[-1] + 1
 
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs of splits of one repeat."""
+        sizes = np.bincount(self.repeat_of)
+        return int((sizes * (sizes - 1) // 2).sum())
+
     def pairs(self) -> Iterator[tuple[int, int, np.ndarray]]:
         """Two splits of one repeat, and the rows that a teacher of the pair may see."""
         allowed = np.zeros(

@@ -166,7 +166,7 @@ class PeerRecipe:
         )  # fmt: skip
 
     def _n_fits(self) -> int:
-        n_splits, n_pairs, n_taught = len(self.outer.splits), len(list(self.outer.pairs())), len(self.alphas)
+        n_splits, n_pairs, n_taught = len(self.outer.splits), self.outer.n_pairs, len(self.alphas)
         played = n_splits + n_pairs + n_taught * (self.settings.rounds * (n_splits + 2 * n_pairs) - 2 * n_pairs)
         return len(self.peers) * (played + 2)
 

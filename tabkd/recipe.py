@@ -156,7 +156,7 @@ class Recipe:
         if pairs or (self.scored and later):
             check_classes_outside_pairs(self.outer, self.rows.targets)
         n_splits, ensemble = len(self.outer.splits), self.settings.ensemble
-        n_pairs = len(list(self.outer.pairs())) if self.scored else 0
+        n_pairs = self.outer.n_pairs if self.scored else 0
         n_teachers = (n_pairs if pairs else n_splits) * len(self.teachers)
         n_scored = n_splits * len(self.controls | self.distilled) if self.scored else n_splits * ensemble
         n_shipped = 0 if ensemble else 1 + self.scored

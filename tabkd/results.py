@@ -335,7 +335,8 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         lines += _budget_lines(summary["budget"])
     lines += ["", f"Written to {folder} in {summary['seconds']:.0f} s:"]
     written = [[f"  {name}", what] for name, what in FILES.items() if (folder / name).exists()]
-    return lines + _aligned(written, right=False)
+    lines += _aligned(written, right=False)
+    return [*lines, "", f"Next: tabkd predict {folder} TABLE --out FILE, or tabkd export {folder} --out FILE.onnx"]
 
 
 def _search_lines(search: dict[str, Any]) -> list[str]:

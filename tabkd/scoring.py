@@ -147,6 +147,11 @@ class Judge:
         ValueError
             If ``scoring`` or ``threshold`` cannot score them.
         """
+        if self.targets.classes is None and not self.of_labels:
+            raise ValueError(
+                f"scoring={self.scoring!r} scores probabilities, and this is a regression. Use 'r2' or "
+                "'neg_mean_squared_error', or make classes of the target."
+            )
         perfect = self.targets.hard[None]
         try:
             best = self.score(self.judged(perfect))

@@ -117,7 +117,8 @@ def test_column_that_is_text_for_one_and_a_number_for_another_is_refused(numbers
 def test_array_of_another_width_is_refused(numbers, two):
     model = mutual([("forest", FOREST, [3, 1]), ("line", LINEAR, [0, 1])]).fit(numbers.to_numpy(), two)
     with pytest.raises(
-        ValueError, match="X has 2 features, but MutualDistilledEstimator is expecting 4 features as input, or its own 3"
+        ValueError,
+        match="X has 2 features, but MutualDistilledEstimator is expecting 4 features as input, or its own 3",
     ):
         model.predict(numbers.to_numpy()[:, :2])
 

@@ -465,3 +465,8 @@ def test_a_cost_that_takes_no_weights_is_refused_where_there_are_some(numbers, t
 def test_what_is_no_estimator_is_refused_by_name(numbers, two, given, message):
     with pytest.raises(TypeError, match=message):
         estimator(**given).fit(numbers, two)
+
+
+def test_a_score_of_probabilities_is_refused_for_a_regression(numbers):
+    with pytest.raises(ValueError, match="scoring='roc_auc' scores probabilities, and this is a regression"):
+        regression(scoring="roc_auc").fit(numbers, numbers["a"])
