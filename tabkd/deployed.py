@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,7 +15,7 @@ from tabkd._compat import is_regressor
 from tabkd.encodings import reads_texts
 from tabkd.frames import as_table
 from tabkd.rows import named_like_fit
-from tabkd.scoring import score_of
+from tabkd.scoring import default_scoring, score_of
 
 __all__ = ["Deployed"]
 
@@ -23,6 +24,7 @@ class Deployed:
     """Answers with ``student_``, a fitted model that reads the columns ``student_features_``."""
 
     student_: Any
+    scoring: Any
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels or values.
@@ -60,6 +62,22 @@ class Deployed:
         table = named_like_fit(self, X)
         self.student_.encoder.check_width(table, type(self).__name__)
         return table
+
+    @available_if(lambda self: hasattr(self, "distillation_gain_"))
+    def summary(self) -> pd.DataFrame:
+        """Honest scores side by side, for the eye.
+
+        Returns
+        -------
+        DataFrame
+            One row, called like the score: ``teacher`` if there is one, ``control``, ``student``, ``gain`` with its
+            standard error ``gain_se``, and ``alpha``, which is 1 where the control was kept.
+        """
+        names = {"teacher": "teacher_score_", "control": "control_score_", "student": "student_score_"}
+        names |= {"gain": "distillation_gain_", "gain_se": "distillation_gain_se_", "alpha": "alpha_"}
+        values = {name: getattr(self, attribute) for name, attribute in names.items() if hasattr(self, attribute)}
+        scoring = default_scoring(regression=is_regressor(self)) if self.scoring is None else self.scoring
+        return pd.DataFrame(values, index=[scoring if isinstance(scoring, str) else "score"])
 
     def to_onnx(self, path: Any, **options: Any) -> Path:
         """Write what is deployed as one ONNX file that answers exactly as :meth:`predict` does, or not at all.

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from tabkd._compat import is_regressor, optional_import
+from tabkd.scoring import default_scoring
 
 __all__ = ["FrontierDisplay", "ParetoDisplay"]
 
@@ -220,7 +221,7 @@ class FrontierDisplay:
 
 
 def _name_of(scoring: Any, estimator: Any) -> str:
-    """The name of a score; None is what estimators judge by where they are told nothing."""
+    """The name of a score."""
     if scoring is None and estimator is not None:
-        return "neg_mean_squared_error" if is_regressor(estimator) else "neg_log_loss"
+        return default_scoring(regression=is_regressor(estimator))
     return scoring if isinstance(scoring, str) else "score"

@@ -21,7 +21,7 @@ from tabkd.stored import StoredClassifier, StoredRegressor
 from tabkd.targets import Targets
 from tabkd.thresholds import confusion_score, is_tuned, tune_threshold
 
-__all__ = ["Choice", "Honest", "Judge", "Judged", "score_of", "weighted_score"]
+__all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "score_of", "weighted_score"]
 
 #: Bootstrap resamples for the standard error of a score that is not a mean over rows.
 N_BOOTSTRAP = 100
@@ -124,10 +124,9 @@ class Judge:
         threshold: Any = None,
         seed: int | None = None,
     ) -> None:
-        default = "neg_mean_squared_error" if targets.classes is None else "neg_log_loss"
         self.targets = targets
         self.groups = groups
-        self.scoring = default if scoring is None else scoring
+        self.scoring = default_scoring(regression=targets.classes is None) if scoring is None else scoring
         self.scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
         self.threshold = threshold
         self.seed = seed
@@ -328,6 +327,11 @@ class Judge:
                 "class. Merge rare classes, or use scoring='neg_log_loss'."
             )
         return self.score(one, rows) - self.score(other, rows), float(np.std(gains, ddof=1))
+
+
+def default_scoring(*, regression: bool) -> str:
+    """What estimators judge by where they are told nothing."""
+    return "neg_mean_squared_error" if regression else "neg_log_loss"
 
 
 def score_of(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:

@@ -484,7 +484,8 @@ def test_decimals_are_numbers(folder: Folder) -> None:
 
 def test_a_metric_for_two_classes_is_refused_for_three(folder: Folder) -> None:
     folder.write("train.csv", load_iris(as_frame=True).frame)
-    assert "--metric f1: scoring='f1' cannot score this target" in refused(*folder.args("--metric", "f1", target="target"))
+    said = refused(*folder.args("--metric", "f1", target="target"))
+    assert "--metric f1: scoring='f1' cannot score this target" in said
 
 
 def test_a_missing_file_is_named(folder: Folder) -> None:

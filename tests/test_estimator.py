@@ -421,3 +421,16 @@ def test_columns_of_soft_targets_are_found_by_the_labels_that_name_them(names) -
     soft = pd.DataFrame(np.column_stack([y, 1 - y]), columns=names)
     model = DistilledEstimator(DecisionTreeClassifier(), DecisionTreeClassifier(), alpha=0.0)
     np.testing.assert_array_equal(model.fit(X, y, soft_targets=soft).soft_targets_[:, 1], y)
+
+
+def test_summary_has_the_scores_side_by_side(cancer) -> None:
+    X, y, columns = cancer
+    model = distilled(columns, alpha=0.5).fit(X, y)
+    row = model.summary().loc["neg_log_loss"]
+    assert row["gain"] == pytest.approx(row["student"] - row["control"])
+    assert row[["teacher", "student", "alpha"]].tolist() == [model.teacher_score_, model.student_score_, 0.5]
+
+
+def test_what_has_no_scores_has_no_summary(cancer) -> None:
+    X, y, columns = cancer
+    assert not hasattr(distilled(columns, alpha=0.5, cross_fit="folds").fit(X, y), "summary")
