@@ -163,8 +163,11 @@ def make_parts(
         n_parts = min(n_parts, np.unique(y[rows], return_counts=True)[1].min())
     if n_parts < 2:
         return together
-    folds = make_folds(int(n_parts), rows, y[rows], groups=own, classifier=classifier, seed=seed or 0)
+    try:
+        folds = make_folds(int(n_parts), rows, y[rows], groups=own, classifier=classifier, seed=seed or 0)
+    except ValueError:  # groups may leave a part empty
+        return together
     parts = [(rows[others], rows[part]) for others, part in folds.splits]
-    if classifier and any(set(y[others]) < set(y[rows]) for others, _ in parts):  # groups may hold a class together
+    if classifier and any(set(y[others]) < set(y[rows]) for others, _ in parts):  # or hold a class together
         return together
     return Folds(parts, folds.repeat_of)

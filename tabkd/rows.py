@@ -134,11 +134,11 @@ def _refuse_missing(missing: np.ndarray) -> None:
 
 
 def _places(names: list[Any], labels: list[Any]) -> list[int]:
-    """Where the column of each label is; files hold the names of labels as texts. Other names tell nothing."""
+    """Where the column of each label is; files hold labels as texts. Other names, and plain positions, tell nothing."""
     for told, known in ((names, labels), (list(map(str, names)), list(map(str, labels)))):
         if len(told) == len(known) == len(set(known)) and set(told) == set(known):
             return [told.index(label) for label in known]
-    if set(map(str, names)) & set(map(str, labels)):
+    if names != list(range(len(names))) and set(map(str, names)) & set(map(str, labels)):
         raise ValueError(f"soft_targets has columns {names}, but the labels are {labels}. Call them like the labels.")
     return list(range(len(names)))
 

@@ -434,3 +434,10 @@ def test_summary_has_the_scores_side_by_side(cancer) -> None:
 def test_what_has_no_scores_has_no_summary(cancer) -> None:
     X, y, columns = cancer
     assert not hasattr(distilled(columns, alpha=0.5, cross_fit="folds").fit(X, y), "summary")
+
+
+def test_columns_of_soft_targets_without_names_are_in_the_order_of_the_labels() -> None:
+    X, y = load_breast_cancer(return_X_y=True)
+    soft = pd.DataFrame(np.column_stack([1 - y, y]))  # columns 0 and 1, labels 1 and 2
+    model = DistilledEstimator(DecisionTreeClassifier(), DecisionTreeClassifier(), alpha=0.0)
+    np.testing.assert_array_equal(model.fit(X, y + 1, soft_targets=soft).soft_targets_[:, 1], y)
