@@ -135,12 +135,14 @@ def _refuse_missing(missing: np.ndarray) -> None:
 
 def _places(names: list[Any], labels: list[Any]) -> list[int]:
     """Where the column of each label is; files hold labels as texts. Other names, and plain positions, tell nothing."""
-    for told, known in ((names, labels), (list(map(str, names)), list(map(str, labels)))):
-        if len(told) == len(known) == len(set(known)) and set(told) == set(known):
-            return [told.index(label) for label in known]
-    if names != list(range(len(names))) and set(map(str, names)) & set(map(str, labels)):
+    positions, texts = list(range(len(names))), [str(label) for label in labels]
+    if set(names) != set(labels) and names != positions:
+        names, labels = [str(name) for name in names], texts
+    if set(names) == set(labels) and len(names) == len(labels) == len(set(labels)):
+        return [names.index(label) for label in labels]
+    if names != positions and set(names) & set(texts):
         raise ValueError(f"soft_targets has columns {names}, but the labels are {labels}. Call them like the labels.")
-    return list(range(len(names)))
+    return positions
 
 
 def check_soft_targets(soft_targets: Any, targets: Targets) -> np.ndarray:

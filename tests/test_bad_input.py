@@ -422,7 +422,7 @@ def test_scorers_that_do_not_fit_the_target_are_told_before_any_fit(settings, me
 
 def test_soft_targets_under_other_labels_are_refused(numbers, two):
     soft = pd.DataFrame(np.full((400, 2), 0.5), columns=["1", "2"])
-    with pytest.raises(ValueError, match=r"columns \['1', '2'\], but the labels are \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"columns \['1', '2'\], but the labels are \['0', '1'\]"):
         plain().fit(numbers, two, soft_targets=soft)
 
 

@@ -346,7 +346,7 @@ def test_arrays_of_another_width_are_refused(numbers, two):
     X = numbers.to_numpy()
     members = [("line", member(LINEAR, student_features=[0, 3])), ("tree", member(TREE, student_features=[3, 1]))]
     model = blend(members, weights="equal").fit(X, two)
-    with pytest.raises(ValueError, match="X has 2 features, but FittedAverage is expecting 4"):
+    with pytest.raises(ValueError, match="X has 2 features, but BlendedEstimator is expecting 4"):
         model.predict(X[:, :2])
 
 
