@@ -63,7 +63,9 @@ class Trainable(Taught):
                 f"output_dir={str(folder)!r} holds checkpoints of another training (other rows, objective, model or "
                 "arguments). Give another folder, or delete this one."
             )
-        mark.write_text(seen, encoding="utf-8")
+        own = folder / f"training-{os.getpid()}.txt"
+        own.write_text(seen, encoding="utf-8")
+        own.replace(mark)  # at once: another process may be reading it
         return folder
 
     def _arguments(self, seed: int) -> dict[str, Any]:
