@@ -15,7 +15,7 @@ from tabkd._compat import is_regressor
 from tabkd.encodings import reads_texts
 from tabkd.frames import as_table
 from tabkd.rows import named_like_fit
-from tabkd.scoring import default_scoring, score_of
+from tabkd.scoring import name_of_score, score_of
 
 __all__ = ["Deployed"]
 
@@ -76,8 +76,7 @@ class Deployed:
         names = {"teacher": "teacher_score_", "control": "control_score_", "student": "student_score_"}
         names |= {"gain": "distillation_gain_", "gain_se": "distillation_gain_se_", "alpha": "alpha_"}
         values = {name: getattr(self, attribute) for name, attribute in names.items() if hasattr(self, attribute)}
-        scoring = default_scoring(regression=is_regressor(self)) if self.scoring is None else self.scoring
-        return pd.DataFrame(values, index=[scoring if isinstance(scoring, str) else "score"])
+        return pd.DataFrame(values, index=[name_of_score(self.scoring, self)])
 
     def to_onnx(self, path: Any, **options: Any) -> Path:
         """Write what is deployed as one ONNX file that answers exactly as :meth:`predict` does, or not at all.

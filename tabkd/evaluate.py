@@ -14,10 +14,12 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import is_regressor, read_seed, takes_weights
+from tabkd._compat import is_regressor, is_search, read_seed, takes_weights
+from tabkd.estimator import DistilledEstimator
 from tabkd.folds import make_folds
 from tabkd.frames import rows_of
 from tabkd.heldout import corrected_error
+from tabkd.mutual import MutualDistilledEstimator
 from tabkd.rows import read_rows
 
 __all__ = ["DistillationReport", "evaluate_distillation"]
@@ -195,7 +197,8 @@ def evaluate_distillation(
 
 
 def _check_evaluable(estimator: Any, X_unlabeled: Any) -> None:
-    if not (hasattr(estimator, "fit_control") or getattr(estimator, "refit", hasattr(estimator, "rounds"))):
+    searched = is_search(estimator) and estimator.refit
+    if not (searched or isinstance(estimator, DistilledEstimator | MutualDistilledEstimator)):
         raise ValueError(
             f"{estimator!r} has no control to be held against. Give a DistilledEstimator, a MutualDistilledEstimator, "
             "or a DistillationSearchCV with refit=True."

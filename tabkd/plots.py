@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from tabkd._compat import is_regressor, optional_import
-from tabkd.scoring import default_scoring
+from tabkd._compat import optional_import
+from tabkd.scoring import name_of_score
 
 __all__ = ["FrontierDisplay", "ParetoDisplay"]
 
@@ -95,7 +95,7 @@ class ParetoDisplay:
         kept = results["mean_test_score"][search.best_index_] == search.best_score_  # not the estimator as it was given
         chosen = np.flatnonzero((done == search.best_index_) & kept)
         front, row = np.logical_not(beaten.any(axis=1)), int(chosen[0]) if len(chosen) else None
-        return cls(trials, front, row, cost, _name_of(search.estimator.scoring, search.estimator))
+        return cls(trials, front, row, cost, name_of_score(search.estimator.scoring, search.estimator))
 
     def plot(self, ax: Any = None) -> Self:
         """Draw; trials that score less than everything on the front are counted, and not drawn.
@@ -186,7 +186,7 @@ class FrontierDisplay:
             raise ValueError(f'against must be "n_features" or "cost", got {against!r}.')
         known = "n_features" if selector.costs is None else "cost"
         scoring = getattr(selector.estimator, "scoring", None) if selector.scoring is None else selector.scoring
-        name = _name_of(scoring, selector.estimator)
+        name = name_of_score(scoring, selector.estimator)
         return cls(selector.frontier_, selector.best_index_, against or known, name)
 
     def plot(self, ax: Any = None) -> Self:
@@ -218,10 +218,3 @@ class FrontierDisplay:
         ax.legend(frameon=False, loc="lower right")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _name_of(scoring: Any, estimator: Any) -> str:
-    """The name of a score."""
-    if scoring is None and estimator is not None:
-        return default_scoring(regression=is_regressor(estimator))
-    return scoring if isinstance(scoring, str) else "score"

@@ -21,7 +21,7 @@ from tabkd.stored import StoredClassifier, StoredRegressor
 from tabkd.targets import Targets
 from tabkd.thresholds import confusion_score, is_tuned, tune_threshold
 
-__all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "score_of", "weighted_score"]
+__all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "name_of_score", "score_of", "weighted_score"]
 
 #: Bootstrap resamples for the standard error of a score that is not a mean over rows.
 N_BOOTSTRAP = 100
@@ -332,6 +332,13 @@ class Judge:
 def default_scoring(*, regression: bool) -> str:
     """What estimators judge by where they are told nothing."""
     return "neg_mean_squared_error" if regression else "neg_log_loss"
+
+
+def name_of_score(scoring: Any, estimator: Any) -> str:
+    """What the score is called that an estimator judges by."""
+    if scoring is None and estimator is not None:
+        return default_scoring(regression=is_regressor(estimator))
+    return scoring if isinstance(scoring, str) else "score"
 
 
 def score_of(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:

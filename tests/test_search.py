@@ -444,10 +444,16 @@ def test_bad_input_is_refused_before_anything_is_fitted(cancer, params, message)
         searched(*cancer, **params)
 
 
-@pytest.mark.parametrize(("scoring", "kind"), [("neg_log_loss", "regression"), ("neg_mean_poisson_deviance", "labels")])
-def test_scoring_that_does_not_fit_the_task_is_refused(cancer, scoring, kind):
+@pytest.mark.parametrize(
+    ("scoring", "kind", "said"),
+    [
+        ("neg_log_loss", "regression", "scores probabilities, and this is a regression"),
+        ("neg_mean_poisson_deviance", "labels", "cannot score this target"),
+    ],
+)
+def test_scoring_that_does_not_fit_the_task_is_refused(cancer, scoring, kind, said):
     X, y = cancer
-    with pytest.raises(ValueError, match=f"scoring='{scoring}' (cannot score this target|scores probabilities)"):
+    with pytest.raises(ValueError, match=f"scoring='{scoring}' {said}"):
         if kind == "regression":
             searched(X, X["mean area"], DistilledEstimator(lgbm(LGBMRegressor), lgbm(LGBMRegressor), scoring=scoring))
         else:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from transformers import AutoModelForQuestionAnswering
 
+from tabkd.checks import check_alpha
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.loading import read_model, read_tokenizer
@@ -180,8 +181,7 @@ class QuestionAnswerer(Trainable):
         """
         questions = read_questions(data, answered=True)
         check_choice("metric", self.metric, ("squad", "korquad"))
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha must be in [0, 1], got {self.alpha}. Try 0.1.")
+        check_alpha(self.alpha, 0.1)
         seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
             model: Any = read_model(self.model, AutoModelForQuestionAnswering)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tabkd.checks import check_alpha
 from tabkd.neural.base import Term
 from tabkd.neural.functions import cross_entropy, soft_kl
 from tabkd.neural.loading import filled, takes_types
@@ -68,8 +69,7 @@ class SelfDistillation(Term):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "layers", tuple(self.layers))
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha must be in [0, 1], got {self.alpha}. Try 0.5.")
+        check_alpha(self.alpha, 0.5)
         check_temperature(self.temperature)
 
     @property

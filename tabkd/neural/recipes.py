@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from tabkd.checks import check_alpha
 from tabkd.neural.base import Term
 from tabkd.neural.exits import SelfDistillation
 from tabkd.neural.pretraining_terms import MLM
@@ -56,8 +57,7 @@ def stages_of(
     ValueError
         If a name is not known, or two of the parameters contradict each other.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be in [0, 1], got {alpha}. Try 0.1.")
+    check_alpha(alpha, 0.1)
     if isinstance(objective, SelfDistillation):
         if taught or stages is not None:
             raise ValueError("SelfDistillation is its own teacher, in one stage. Leave out teacher= and stages=.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from tabkd.neural.base import Term
 from tabkd.neural.functions import cross_entropy, soft_kl
+from tabkd.neural.loading import takes_types
 from tabkd.neural.outputs import Batch, Outputs
 from tabkd.neural.squad import Question
 from tabkd.targets import check_temperature
@@ -163,7 +163,7 @@ class SpanModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Logits of shape (batch, 2, length)."""
         types = {}
-        if token_type_ids is not None and "token_type_ids" in signature(self.model.forward).parameters:
+        if token_type_ids is not None and takes_types(self.model):
             types["token_type_ids"] = token_type_ids
         answer = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
         both = torch.stack([answer.start_logits, answer.end_logits], dim=1)
