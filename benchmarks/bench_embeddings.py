@@ -160,11 +160,11 @@ def part_korean(seeds: list[int]) -> Iterator[dict[str, Any]]:
     shared["training_args"] = {"train_sampling_strategy": "group_by_length"}
     for seed in seeds:
         model = EmbeddingStudent(config, epochs=2, random_state=seed, **shared)
-        inferring = kept(f"korean-{seed}", model.fit, nli, labels)
+        inferring = kept(f"embedding-korean-{seed}", model.fit, nli, labels)
         yield {"learnt from": "labels alone", "seed": seed, "spearman": inferring.score(X_test, y_test)}
         for name, start in (("scores alone", config), ("labels, then scores", inferring.model_.model)):
             model = EmbeddingStudent(start, epochs=4, random_state=seed, **shared)
-            scoring = kept(f"korean-{seed}-{name}", model.fit, X, y / 5)
+            scoring = kept(f"embedding-korean-{seed}-{name}", model.fit, X, y / 5)
             yield {"learnt from": name, "seed": seed, "spearman": scoring.score(X_test, y_test)}
 
 

@@ -106,6 +106,7 @@ def main() -> None:
 
 
 def _predict_folder(folder: Path, test: Path, *, id: str | None, proba: bool) -> pd.DataFrame:
+    from tabkd.competition import warn_of_unseen
     from tabkd.files import InputError, read_table
     from tabkd.results import load_model, load_summary
     from tabkd.submission import answers_of, prediction_table
@@ -124,4 +125,5 @@ def _predict_folder(folder: Path, test: Path, *, id: str | None, proba: bool) ->
         raise InputError(f"{test} lacks columns that the student needs: {missing}.")
     with bad_input():
         answers = answers_of(fitted, frame)
+    warn_of_unseen(fitted.student_.encoder.categories, frame)
     return prediction_table(frame.get(name), summary["target"], answers, proba=proba)

@@ -141,6 +141,7 @@ def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.
     import numpy as np
     import pandas as pd
 
+    from tabkd.competition import warn_of_unseen
     from tabkd.files import InputError, read_table
     from tabkd.submission import Answers, prediction_table, probability_columns
     from tabkd.words import near
@@ -157,6 +158,8 @@ def predict_file(model: Path, test: Path, *, id: str | None, proba: bool) -> pd.
     with bad_input(test):
         values, name = predictor.predict(frame), predictor.metadata["outputs"][0]
         probabilities = predictor.predict_proba(frame) if proba else None
+    known = {c["name"]: c["categories"] for c in columns if c["kind"] == "category" and "categories" in c}
+    warn_of_unseen(known, frame)
     if values.ndim == 2:
         first: dict[str, Any] = {} if id is None else {id: frame[id]}
         return pd.DataFrame({**first, **probability_columns(name, values, np.arange(values.shape[1]))})

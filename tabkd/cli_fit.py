@@ -359,11 +359,13 @@ def _read_impute(text: str | None, known: Iterable[str]) -> Any:
 
 
 def _submission(model: Any, tables: Tables, of_labels: bool | None) -> pd.DataFrame:
+    from tabkd.competition import warn_of_unseen
     from tabkd.submission import answers_of, prediction_table, submission
 
     test, id, target = tables.test, tables.plan.id, tables.target.name
     assert test is not None
     answers = answers_of(model, test)
+    warn_of_unseen(model.student_.encoder.categories, test)
     if tables.sample is None:
         return prediction_table(test.get(id), target, answers, proba=of_labels is False)
     return submission(tables.sample, test, id, target, answers, of_labels=of_labels)

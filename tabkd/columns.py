@@ -124,6 +124,11 @@ class ColumnEncoder:
         return [column.name for column in self.columns]
 
     @property
+    def categories(self) -> dict[str | int, tuple[Any, ...]]:
+        """The known values of each column that holds categories."""
+        return {c.name: c.categories for c in self.columns if c.kind == "category" and c.categories}
+
+    @property
     def _dtype(self) -> type:
         return np.float64 if self.encoding == "onehot" else np.float32
 

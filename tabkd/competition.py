@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "row_groups",
     "row_weights",
     "text_columns",
+    "warn_of_unseen",
 ]
 
 #: A column of fewer rows may be unique by chance.
@@ -204,6 +205,25 @@ def check_columns(train: pd.DataFrame, test: pd.DataFrame | None, plan: Plan) ->
                     column.numbers(test[name])
             except (TypeError, ValueError) as error:
                 raise InputError(f"{error} Or leave the column out: --drop {name}.") from error
+
+
+def warn_of_unseen(categories: Mapping[Any, Collection[Any]], table: pd.DataFrame) -> None:
+    """Name categories that a table holds and a model has not learnt, which it takes for one unknown category.
+
+    Parameters
+    ----------
+    categories : mapping of names to collections
+        What each column of categories held in training.
+    table : DataFrame
+    """
+    found = []
+    for name, known in categories.items():
+        values = table[name].dropna()
+        unseen = values[~values.isin(["", *known])]
+        if len(unseen):
+            found.append(f"{name} ({unseen.iloc[0]!r}; {len(unseen)} of {len(table)} rows)")
+    if found:
+        warnings.warn(f"Categories that training did not have are taken for unknown: {several(found)}.", stacklevel=2)
 
 
 def row_groups(values: pd.Series) -> np.ndarray:

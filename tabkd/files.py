@@ -32,6 +32,8 @@ __all__ = [
 
 #: Tried in this order; "utf-8-sig" reads UTF-8 with and without a byte order mark.
 ENCODINGS = ("utf-8-sig", "cp949")
+#: Rows that show how decimals are written.
+_N_LOOKED_AT = 1000
 #: What pandas calls a column whose name is empty, before its position.
 UNNAMED = "Unnamed: "
 #: Of other tables than those that are written here.
@@ -83,7 +85,7 @@ def read_header(path: Path, *, raw: bool = False) -> list[str]:
     Raises
     ------
     InputError
-        If the file cannot be read, is empty, names a column twice, or is separated by something else than commas.
+        If the file cannot be read, is empty, or names a column twice.
     """
     if _is_parquet(path):
         return read_table(path).columns.tolist()
@@ -91,9 +93,6 @@ def read_header(path: Path, *, raw: bool = False) -> list[str]:
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: column names must be unique, but {twice} occur more than once. Rename them.")
-    for separator, what in ((";", "semicolons"), ("\t", "tabs")):
-        if len(names) == 1 and separator in names[0]:
-            raise InputError(f"{path} is separated by {what}. Save it with commas, or as Parquet.")
     return names if raw else [name or f"{UNNAMED}{i}" for i, name in enumerate(names)]
 
 
@@ -104,7 +103,8 @@ def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] 
     ----------
     path : Path
         Parquet if it ends in ``.parquet``, else CSV: UTF-8, with or without a byte order mark, or CP949; compressed
-        if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``.
+        if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``; with commas, tabs or semicolons between the columns, and
+        with semicolons decimal points or commas.
     text : collection of str
         Columns that stay text, such as categories with leading zeros.
     free : collection of str
@@ -176,8 +176,7 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         for encoding in ENCODINGS:
             try:
-                with _opened(path) as source:
-                    frame = pd.read_csv(source, encoding=encoding, **options)
+                frame = _parsed(path, encoding=encoding, **_dialect(path, encoding), **options)
             except UnicodeDecodeError:
                 continue
             except pd.errors.EmptyDataError:
@@ -191,6 +190,23 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
                 )
             return frame
     raise InputError(f"{path} is text in neither UTF-8 nor CP949. Save it as UTF-8, or as Parquet.")
+
+
+def _dialect(path: Path, encoding: str) -> dict[str, str]:
+    """What separates the columns, as the header shows, and with semicolons the decimals, as most numbers show."""
+    as_text: dict[str, Any] = {"encoding": encoding, "dtype": str, "keep_default_na": False}
+    header = _parsed(path, header=None, nrows=1, **as_text).iloc[0]
+    separator = next((sign for sign in ";\t" if len(header) == 1 and sign in header[0]), ",")
+    if separator != ";":
+        return {"sep": separator}
+    cells = _parsed(path, sep=separator, nrows=_N_LOOKED_AT, **as_text).to_numpy().ravel().astype(str)
+    commas, points = (sum(bool(re.fullmatch(rf"[+-]?\d*[{sign}]\d+", cell.strip())) for cell in cells) for sign in ",.")
+    return {"sep": separator, "decimal": "," if commas > points else "."}
+
+
+def _parsed(path: Path, **options: Any) -> pd.DataFrame:
+    with _opened(path) as source:
+        return pd.read_csv(source, **options)
 
 
 @contextmanager

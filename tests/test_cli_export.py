@@ -200,6 +200,18 @@ def test_file_predicts_as_the_folder_does(folder: Path, tmp_path: Path, proba: l
     pd.testing.assert_frame_equal(read(tmp_path / "b.csv"), expected, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("model", ["fit", "student.onnx"])
+def test_unseen_categories_are_named(folder: Path, tmp_path: Path, model: str) -> None:
+    said = call("predict", folder / model, folder / "test.csv", "-o", tmp_path / "p.csv").stderr
+    assert "training did not have are taken for unknown: city ('Paris'; 11 of 100 rows)." in said
+
+
+@pytest.mark.parametrize("model", ["fit", "student.onnx"])
+def test_known_categories_are_nothing_to_tell(folder: Path, tmp_path: Path, model: str) -> None:
+    result = call("predict", folder / model, folder / "train.csv", "-o", tmp_path / "p.csv")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_file_predicts_alone(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "s.onnx").write_bytes((folder / "student.onnx").read_bytes())
     done("predict", tmp_path / "s.onnx", folder / "test.csv", "-o", tmp_path / "b.csv")

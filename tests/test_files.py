@@ -151,8 +151,14 @@ def test_a_table_is_written_as_its_suffix_says_or_not_at_all(tmp_path: Path, nam
         write_table(KOREAN, tmp_path / name)
 
 
-@pytest.mark.parametrize(("separator", "what"), [(";", "semicolons"), ("\t", "tabs")])
-def test_another_separator_is_named(tmp_path: Path, separator: str, what: str) -> None:
-    KOREAN.to_csv(tmp_path / "t.csv", sep=separator, index=False)
-    with pytest.raises(InputError, match=f"separated by {what}"):
-        read_table(tmp_path / "t.csv")
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.zip"])
+@pytest.mark.parametrize(("separator", "decimal"), [(";", "."), (";", ","), ("\t", ".")])
+def test_another_separator_is_read_from_the_header(tmp_path: Path, separator: str, decimal: str, name: str) -> None:
+    table = KOREAN.assign(share=[0.5, 12.25], note=["a, b", "1.5; 2"])
+    table.to_csv(tmp_path / name, sep=separator, decimal=decimal, index=False)
+    pd.testing.assert_frame_equal(read_table(tmp_path / name), table)
+
+
+def test_a_column_that_is_alone_may_hold_semicolons_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("note\na;b\nc\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv")["note"].tolist() == ["a;b", "c"]
