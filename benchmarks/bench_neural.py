@@ -3,7 +3,8 @@
 quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 and 2 of its layers, each with and without
     the teacher, also with spans of the texts for it to label, and where 500 rows have labels (the teacher knows those
     alone). English reviews, test set.
-inside: a student of 2 layers and half the width: labels alone, logits alone, TinyBERT's stages before them.
+inside: a student of 2 layers and half the width, without a teacher; and cut out of one, by labels, by its logits, and
+    by TinyBERT's stages before them.
 speed: a step with the teacher's answers cached against the same step with the teacher run.
 textbrewer: a distillation by this library and by TextBrewer (pip install textbrewer tensorboard), with one teacher, one
     student, and equal rows, losses, rates and steps: time and accuracy.
@@ -163,18 +164,20 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
 
 
 def part_inside(seeds: list[int]) -> Iterator[dict[str, Any]]:
-    """Two layers of the teacher's, half of its width."""
+    """Two layers and half of the width, of the pretrained model (no teacher) or of the teacher."""
     rows = reviews(QUICK)["train"]
+    plain = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2)
     for seed in seeds:
         teacher = fine_tuned(seed)
-        small = shrink(teacher.model_, [0, 5], hidden=teacher.model_.config.hidden_size // 2)
+        bare, taken = (shrink(m, [0, 5], hidden=m.config.hidden_size // 2) for m in (plain, teacher.model_))
         student = {"tokenizer": teacher.reader_.tokenizer, "epochs": 1 if QUICK else 3, "learning_rate": 2e-4}
-        for name, settings in {
-            "labels alone": {},
-            "logits": {"teacher": teacher},
-            "tinybert": {"teacher": teacher, "objective": "tinybert"},
+        for name, (start, settings) in {
+            "no teacher": (bare, {}),
+            "labels alone": (taken, {}),
+            "logits": (taken, {"teacher": teacher}),
+            "tinybert": (taken, {"teacher": teacher, "objective": "tinybert"}),
         }.items():
-            model = classifier(small, seed, **student, **settings)
+            model = classifier(start, seed, **student, **settings)
             found = kept(f"inside-{seed}-{name}", fitted_and_measured, model, rows)
             yield {"seed": seed, "objective": name, "accuracy": found["accuracy"]}
 

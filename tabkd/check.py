@@ -95,7 +95,7 @@ def check_tables(
     target: str | None = None,
     task: str | None = None,
     id: str | None = None,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     groups: str | None = None,
     weight: str | None = None,
     max_rows: int = 20_000,
@@ -115,7 +115,7 @@ def check_tables(
         Unless the target says it: text, booleans, and integers of at most 20 values are classes.
     id : str or None
         The column that names the rows. Columns that look like it are found.
-    drop : sequence of str
+    drop : str or sequence of str
         Columns to leave out.
     groups : str or None
         Column of groups whose rows stay in one fold.
@@ -143,7 +143,8 @@ def check_tables(
     >>> found.privileged, found.drift.seen
     (['petal width (cm)'], False)
     """
-    train, test = (pd.DataFrame(as_table(table)).rename(columns=str) for table in (train, test))
+    train, test = (_named_by_text(pd.DataFrame(as_table(table))) for table in (train, test))
+    drop = [drop] if isinstance(drop, str) else drop
     reserved = _reserved(train, test, target=target, id=id, groups=groups, weight=weight, drop=drop)
     answer = None if target is None else read_target(train[target], task=task)
     features = [name for name in train.columns if name not in reserved]
@@ -179,6 +180,10 @@ def check_tables(
 
 
 # ---------------------------------------------------------------- which column is what
+
+
+def _named_by_text(table: pd.DataFrame) -> pd.DataFrame:
+    return as_table(table.set_axis([str(name) for name in table.columns], axis=1))
 
 
 def _reserved(train: pd.DataFrame, test: pd.DataFrame, **given: Any) -> set[str]:

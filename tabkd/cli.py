@@ -82,10 +82,9 @@ def predict(
 ) -> None:
     """Predict a table with a saved student; only the student's columns are needed."""
     with reported():
-        from tabkd.files import InputError, write_table
+        from tabkd.files import check_free, write_table
 
-        if out.exists() and (not overwrite or (test.exists() and out.samefile(test))):
-            raise InputError(f"{out} exists. Give another name" + ("." if overwrite else ", or --overwrite."))
+        check_free(out, overwrite=overwrite, inputs=(model, test))
         predicted = predict_file if model.suffix.lower() == ".onnx" else _predict_folder
         table = predicted(model, test, id=id, proba=proba)
         write_table(table, out)

@@ -68,7 +68,7 @@ def budget(
             positive=positive,
         )
         prices = None if costs is None else _read_costs(costs, tables.plan.student)
-        prepare_folder(out, overwrite=overwrite)
+        prepare_folder(out, overwrite=overwrite, inputs=(train, test, sample_submission, costs))
 
         def choose(model: Any, X: pd.DataFrame, y: Any, **rows: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
             from tabkd import FeatureBudgetSelector

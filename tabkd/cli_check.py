@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tabkd import cli_options
-from tabkd.cli_errors import reported
+from tabkd.cli_errors import bad_input, reported
 from tabkd.cli_text import aligned, listed
 from tabkd.words import several
 
@@ -43,12 +43,12 @@ def check(
     """Compare training and test table: drift, privileged columns, leaks, duplicates, unseen categories."""
     with reported():
         from tabkd.check import check_tables
-        from tabkd.files import InputError, read_table, replacing
+        from tabkd.files import check_free, output_path, read_table, replacing
 
-        if json_file is not None and json_file.exists() and not overwrite:
-            raise InputError(f"{json_file} exists. Give another name, or --overwrite.")
-        if json_file is not None and not json_file.absolute().parent.is_dir():
-            raise InputError(f"--json {json_file}: there is no folder {json_file.parent}. Make it.")
+        if json_file is not None:
+            with bad_input("--json"):
+                output_path(json_file)
+            check_free(json_file, overwrite=overwrite, inputs=(train, test))
         text = [] if id is None else [id]
         tables = [read_table(path, text=text) for path in (train, test)]
         found = check_tables(

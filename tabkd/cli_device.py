@@ -44,7 +44,7 @@ def column_rows(described: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-_SCRIPT = '''"""Predict the rows of a CSV file (UTF-8): python predict.py rows.csv predictions.csv"""
+_SCRIPT = '''"""Predict the rows of a CSV file (UTF-8, commas): python predict.py rows.csv predictions.csv"""
 
 import csv
 import sys
@@ -70,7 +70,12 @@ def main(rows_path, out_path):
     predictor = OnnxPredictor(Path(__file__).with_name("student.onnx"))
     kinds = {column["name"]: column["kind"] for column in predictor.metadata["columns"]}
     with open(rows_path, newline="", encoding="utf-8-sig") as file:
-        rows = [{name: read(cell, kinds.get(name)) for name, cell in row.items()} for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        rows = []
+        for row in reader:
+            if None in row:
+                sys.exit(f"{rows_path}, line {reader.line_num}: more fields than the header has names.")
+            rows.append({name: read(cell, kinds.get(name)) for name, cell in row.items()})
     answers = predictor.predict(rows)
     if predictor.classes is None:
         values = answers.reshape(len(rows), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,18 @@ from contextlib import contextmanager
 import typer
 
 __all__ = ["bad_input", "reported"]
+
+#: Parameters, and the options that set them.
+_OPTIONS = {
+    "cv": "folds",
+    "random_state": "seed",
+    "scoring": "metric",
+    "sample_weight": "weight",
+    "X_unlabeled": "unlabeled",
+    **{name: name for name in ("alpha", "ensemble", "generations", "groups", "impute", "temperature", "transfer")},
+    **{name: name.replace("_", "-") for name in ("n_jobs", "student_features", "n_features", "max_cost")},
+    **{name: name.replace("_", "-") for name in ("max_length", "batch_size", "learning_rate")},
+}
 
 
 @contextmanager
@@ -25,7 +38,18 @@ def bad_input(where: object = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise InputError(f"{where}: {error}" if where else str(error)) from error
+        said = _in_options(str(error))
+        raise InputError(f"{where}: {said}" if where else said) from error
+
+
+def _in_options(message: str) -> str:
+    """A message of the library's, with options of the commands instead of parameters."""
+    for name, option in _OPTIONS.items():
+        message = re.sub(rf"\b{name}=None\b", f"no --{option}", message)
+        message = re.sub(rf"\b{name}=(?=\S)", f"--{option} ", message)
+        if "_" in name:  # no word of any other meaning
+            message = re.sub(rf"(?<![\w-]){name}\b", f"--{option}", message)
+    return message
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +67,8 @@ class Tables:
     weight: str | None = None
     unlabeled: pd.DataFrame | None = None
     texts: tuple[str, ...] = ()
+    #: How the sample submission separates columns and decimals.
+    dialect: Mapping[str, str] | None = None
 
 
 def fit(
@@ -132,7 +134,7 @@ def fit(
         )
         _check_texts(tables, settings)
         tables = _with_unlabeled(tables, unlabeled, settings)
-        prepare_folder(out, overwrite=overwrite)
+        prepare_folder(out, overwrite=overwrite, inputs=(train, test, sample_submission, unlabeled))
         fit_tables(tables, settings, out, options=options_of(context))
 
 
@@ -168,7 +170,7 @@ def read_tables(
 ) -> Tables:
     """Read the tables that a command names, and plan which column is what."""
     from tabkd.competition import check_columns, plan_columns, text_columns
-    from tabkd.files import UNNAMED, InputError, as_written, read_header, read_table
+    from tabkd.files import UNNAMED, InputError, as_written, read_dialect, read_header, read_table
     from tabkd.target_column import read_target
 
     if sample_path is not None and test_path is None:
@@ -181,8 +183,9 @@ def read_tables(
     train = read_table(train_path, free=[*named, *texts])
     # A column that is text in one table must not become numbers where it happens to hold digits alone.
     test = None if test_path is None else read_table(test_path, text=text_columns(train), free=[*named, *texts])
-    sample = None
+    sample, dialect = None, None
     if sample_path is not None:
+        dialect = read_dialect(sample_path)
         names = read_header(sample_path)
         sample = read_table(sample_path, free=names).set_axis(read_header(sample_path, raw=True), axis=1)
     known = {*train.columns, *([] if test is None else test.columns)}
@@ -201,10 +204,22 @@ def read_tables(
     for path, table in ((train_path, train), (test_path, test)):
         if path is not None and table is not None and plan.id is not None and plan.id in {*table} - {*named}:
             table[plan.id] = as_written(path, [plan.id])[plan.id]
+    if task != "regression":
+        train[target] = _with_leading_zeros(train_path, train[target])
     answers = read_target(train[target], task=task, positive=positive)
-    tables = Tables(train, test, sample, answers, plan, groups, weight, texts=tuple(texts))
+    tables = Tables(train, test, sample, answers, plan, groups, weight, texts=tuple(texts), dialect=dialect)
     typer.echo(f"{train_path.name}: {len(train)} rows, {train.shape[1]} columns.")
     return tables
+
+
+def _with_leading_zeros(path: Path, values: pd.Series) -> pd.Series:
+    """Labels as text where they are written as 01, which no number is."""
+    from tabkd.files import as_written
+
+    if values.dtype.kind not in "iu":
+        return values
+    written = as_written(path, [str(values.name)])[values.name]
+    return written if written.str.fullmatch(r"0\d+").any() else values
 
 
 def _with_unlabeled(tables: Tables, path: Path | None, settings: Settings) -> Tables:
@@ -303,7 +318,7 @@ def fit_tables(
         seconds=round(time.monotonic() - started, 1),
         **more,
     )
-    save(out, model, written, summary, options)
+    save(out, model, written, summary, options, tables.dialect)
     typer.echo("\n".join(summary_lines(summary, out)))
 
 

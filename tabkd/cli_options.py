@@ -9,6 +9,13 @@ import typer
 
 __all__: list[str] = []  # read as cli_options.Train
 
+
+def _some(number: int | None) -> int | None:
+    if number == 0:
+        raise typer.BadParameter("0 fits at once are none. Give 1, or leave it out.")
+    return number
+
+
 Train = Annotated[Path, typer.Argument(help="Training table: CSV (also compressed) or Parquet.")]
 Target = Annotated[str, typer.Option(help="Column to predict.")]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
@@ -53,7 +60,7 @@ Ensemble = Annotated[
 ]
 Folds = Annotated[int, typer.Option(min=3, help="Folds of the cross-fitting.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of folds, models and choices.")]
-Jobs = Annotated[int | None, typer.Option(help="Fits under way at once.")]
+Jobs = Annotated[int | None, typer.Option(help="Fits under way at once; -1 is one per core.", callback=_some)]
 TextColumns = Annotated[
     list[str] | None, typer.Option(help="Columns of free text, listed likewise, which transformers read.")
 ]

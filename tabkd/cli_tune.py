@@ -76,7 +76,7 @@ def tune(
         )
         if storage is not None and not resume:
             _refuse_trials(storage)
-        prepare_folder(out, overwrite=overwrite)
+        prepare_folder(out, overwrite=overwrite, inputs=(train, test, sample_submission))
 
         def search(
             model: Any, X: pd.DataFrame, y: Any, **rows: Any

@@ -141,7 +141,7 @@ def plan_columns(
     InputError
         If a column is unknown, the test table has columns that cannot be learned from, or none is left.
     """
-    given = {*train.columns, *([] if test is None else test.columns)}
+    given = list(dict.fromkeys([*train.columns, *([] if test is None else test.columns)]))
     _check_known([target], "--target", train.columns)
     _check_known([name for name in (id,) if name], "--id", given)
     _check_known([name for name in (groups,) if name], "--groups", train.columns)

@@ -239,7 +239,7 @@ def _weighs(value: Any) -> bool:
 
 
 def named(X: Any, estimator: Any) -> Any:
-    """A frame under names that LightGBM and XGBoost accept: they refuse ``[ ] { } < > , : "``."""
+    """A frame under names that LightGBM and XGBoost accept: they refuse ``[ ] { } < > , : "`` and no name."""
     kind = family(estimator)
     if kind == "lightgbm" and isinstance(X, np.ndarray):
         # LightGBM 4.6 gives arrays such names in fit, and then warns in predict that they have none.
@@ -249,7 +249,7 @@ def named(X: Any, estimator: Any) -> Any:
     if kind not in ("lightgbm", "xgboost") or not isinstance(X, pd.DataFrame):
         return X
     names = [str(name) for name in X.columns]
-    clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) for name in names]
+    clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) or "_" for name in names]
     if clean == names:
         return X
     # Names that need no cleaning keep theirs; the others give way to them and to each other.

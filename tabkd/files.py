@@ -8,8 +8,8 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ __all__ = [
     "UNNAMED",
     "InputError",
     "as_written",
+    "check_free",
     "needed",
     "output_path",
+    "read_dialect",
     "read_header",
     "read_table",
     "replacing",
@@ -135,6 +137,26 @@ def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] 
     return frame
 
 
+def read_dialect(path: Path) -> dict[str, str]:
+    """What separates the columns of a table, and its decimals, as :func:`write_table` takes them.
+
+    Parameters
+    ----------
+    path : Path
+        That :func:`read_table` has read.
+
+    Returns
+    -------
+    dict of str to str
+        ``sep`` and, with semicolons, ``decimal``; nothing for Parquet.
+    """
+    if not _is_parquet(path):
+        for encoding in ENCODINGS:
+            with suppress(UnicodeDecodeError):
+                return _dialect(path, encoding)
+    return {}
+
+
 def as_written(path: Path, names: list[str]) -> pd.DataFrame:
     """Some columns of a table as text, to the letter: nothing is a number, and nothing is missing but ``""``.
 
@@ -195,8 +217,11 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
 def _dialect(path: Path, encoding: str) -> dict[str, str]:
     """What separates the columns, as the header shows, and with semicolons the decimals, as most numbers show."""
     as_text: dict[str, Any] = {"encoding": encoding, "dtype": str, "keep_default_na": False}
-    header = _parsed(path, header=None, nrows=1, **as_text).iloc[0]
-    separator = next((sign for sign in ";\t" if len(header) == 1 and sign in header[0]), ",")
+    widths = {}
+    for sign in ",;\t":
+        header = _parsed(path, sep=sign, header=None, nrows=1, **as_text).iloc[0].astype(str)
+        widths[sign] = 0 if header.str.contains('"').any() else len(header)  # torn apart within quotes
+    separator = max(widths, key=lambda sign: widths[sign])
     if separator != ";":
         return {"sep": separator}
     cells = _parsed(path, sep=separator, nrows=_N_LOOKED_AT, **as_text).to_numpy().ravel().astype(str)
@@ -270,6 +295,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_free(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse, before the work, to replace a file unasked, and one that is read whatever is asked.
+
+    Parameters
+    ----------
+    path : Path
+        Where a file is to be written.
+    overwrite : bool
+    inputs : iterable of Path
+
+    Raises
+    ------
+    InputError
+    """
+    read = path.exists() and any(other.exists() and path.samefile(other) for other in inputs)
+    if path.exists() and (read or not overwrite):
+        raise InputError(f"{path} exists. Give another name{'' if read else ', or --overwrite'}.")
+
+
 def output_path(path: str | Path) -> Path:
     """Where a file is to be written, refused before the work if it cannot be.
 
@@ -294,7 +338,7 @@ def output_path(path: str | Path) -> Path:
     return path
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def write_table(frame: pd.DataFrame, path: Path, **dialect: Any) -> None:
     """Write a table without its row numbers, by the suffix of ``path`` as Parquet or as CSV in UTF-8.
 
     Parameters
@@ -302,6 +346,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     frame : DataFrame
     path : Path
         CSV is compressed if it ends in ``.gz``, ``.bz2``, ``.xz`` or ``.zip``.
+    **dialect : str
+        Of CSV, from :func:`read_dialect`; commas and points by default.
 
     Raises
     ------
@@ -324,6 +370,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             if _is_parquet(path):
                 frame.to_parquet(temporary, engine="pyarrow", index=False)
             else:
-                frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", compression=zipped)
+                frame.to_csv(
+                    temporary, index=False, encoding="utf-8", lineterminator="\n", compression=zipped, **dialect
+                )  # fmt: skip
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -32,19 +32,23 @@ def as_table(X: Any) -> Table:
     Raises
     ------
     TypeError
-        If ``X`` is sparse.
+        If ``X`` is sparse or lazy.
     ValueError
         If ``X`` is empty, not two-dimensional, complex, or has duplicate column names.
     """
     if type(X).__module__.partition(".")[0] == "polars":
         optional_import("pyarrow", needed_by="A polars table", extra="polars")
+        if hasattr(X, "collect"):
+            raise TypeError("A polars LazyFrame holds no rows yet. Pass X.collect().")
         X = X.to_pandas()
     if issparse(X):
         raise TypeError("Sparse data was passed for X, but dense data is required. Use X.toarray().")
     if is_texts(X):
         X = pd.DataFrame(np.asarray(X, dtype=object).reshape(-1, 1))
     if not isinstance(X, pd.DataFrame):
-        X = np.asarray(X)
+        given, X = X, np.asarray(X)
+        if X.dtype.kind in "US" and not hasattr(given, "dtype"):  # numbers beside texts would be texts themselves
+            X = np.asarray(given, dtype=object)
         if X.ndim != 2:
             raise ValueError(
                 f"Expected 2D array, got {X.ndim}D array instead. Reshape your data: "

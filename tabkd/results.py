@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -20,6 +22,7 @@ from tabkd.scoring import Judge
 from tabkd.submission import probability_columns
 from tabkd.target_column import Target
 from tabkd.targets import Targets
+from tabkd.words import several
 
 __all__ = [
     "FILES",
@@ -59,13 +62,22 @@ _NAMES = {
 }
 
 
-def prepare_folder(folder: Path, *, overwrite: bool) -> None:
+def prepare_folder(folder: Path, *, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
     """Make the folder for the results, before hours are spent on what could not be written.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool
+        Replace earlier results.
+    inputs : iterable of Path or None
+        What the run reads.
 
     Raises
     ------
     InputError
-        If it is a file, cannot be made or written, or holds something and ``overwrite`` is not set.
+        If it is a file, cannot be made or written, or holds something and ``overwrite`` is not set; or if an input, or
+        a file that no fit has written, would be lost.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +88,16 @@ def prepare_folder(folder: Path, *, overwrite: bool) -> None:
     if not overwrite and any(folder.iterdir()):
         raise InputError(
             f"--out {folder} is not empty. Give another folder, or --overwrite to replace the results in it."
+        )
+    replaced = [folder / name for name in FILES if (folder / name).exists()]
+    for path in inputs:
+        if path is not None and path.exists() and any(path.samefile(result) for result in replaced):
+            raise InputError(f"{path} is read by this run, and would be replaced by its results. Give another --out.")
+    if replaced and not (folder / SUMMARY).exists():
+        names = several([path.name for path in replaced])
+        raise InputError(
+            f"--out {folder} holds {names}, but no {SUMMARY}: these are no results of an earlier run, and would be "
+            "replaced. Move them, or give another folder."
         )
 
 
@@ -222,6 +244,7 @@ def save(
     tables: dict[str, pd.DataFrame],
     summary: dict[str, Any],
     options: str | None = None,
+    dialect: Mapping[str, str] | None = None,
 ) -> None:
     """Write the folder; its old summary goes first and the new one comes last, so that a folder that has one is whole.
 
@@ -234,6 +257,8 @@ def save(
     summary : dict
     options : str or None
         Of the command, for ``--config``.
+    dialect : mapping or None
+        Of the submission, as :func:`tabkd.files.read_dialect` has it.
 
     Raises
     ------
@@ -247,7 +272,7 @@ def save(
         with replacing(folder / MODEL) as temporary:
             joblib.dump(model, temporary, compress=3)
         for name, table in tables.items():
-            write_table(table, folder / name)
+            write_table(table, folder / name, **(dialect or {} if name == SUBMISSION else {}))
         for name in set(FILES) - {MODEL, *tables, *texts}:
             (folder / name).unlink(missing_ok=True)  # of an earlier model
         for name, text in texts.items():
@@ -336,7 +361,8 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
     lines += ["", f"Written to {folder} in {summary['seconds']:.0f} s:"]
     written = [[f"  {name}", what] for name, what in FILES.items() if (folder / name).exists()]
     lines += _aligned(written, right=False)
-    return [*lines, "", f"Next: tabkd predict {folder} TABLE --out FILE, or tabkd export {folder} --out FILE.onnx"]
+    model = shlex.quote(str(folder))
+    return [*lines, "", f"Next: tabkd predict {model} TABLE --out FILE, or tabkd export {model} --out FILE.onnx"]
 
 
 def _search_lines(search: dict[str, Any]) -> list[str]:

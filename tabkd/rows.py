@@ -58,7 +58,8 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
     Raises
     ------
     ValueError
-        If lengths differ, the target is missing, not finite or of one class, or a weight is negative.
+        If lengths differ, the target is missing, not finite, of one class or of labels that do not compare, a group is
+        missing, or a weight is negative.
     """
     table = as_table(X)
     if y is None:
@@ -70,6 +71,11 @@ def read_rows(X: Any, y: Any, sample_weight: Any, groups: Any, *, regression: bo
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, hard, ensure_non_negative=True)
     groups = None if groups is None else column_or_1d(groups)
+    if groups is not None and (absent := pd.isna(groups)).any():
+        raise ValueError(
+            f"groups are missing in {int(absent.sum())} of {len(groups)} rows, first in row {int(np.argmax(absent))}. "
+            "Give every row its group: rows without one would all be a group, or each its own."
+        )
     return Rows(table, Targets(hard, None, classes, sample_weight), groups, is_texts(X))
 
 
@@ -118,8 +124,12 @@ def _read_classes(y: Any) -> tuple[np.ndarray, np.ndarray]:
         _refuse_missing(~np.isfinite(y))
     elif y.dtype.kind == "O":
         _refuse_missing(pd.isna(y))
+    try:
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in y})
+        raise ValueError(f"The target mixes {' and '.join(kinds)}. Write every label in the same way.") from None
     check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
     if len(classes) == 1:
         raise ValueError(
             f"The target has one class only ({classes.tolist()[0]!r}); a classifier needs rows of at least two."

@@ -141,7 +141,11 @@ def check_space(space: Space, names: Collection[str], *, teacher: bool) -> None:
         if (name == "teacher" or name.startswith("teacher__")) != teacher:
             given, right = ("teacher_space", "space") if teacher else ("space", "teacher_space")
             raise ValueError(f"{name!r} stands in {given}, but belongs in {right}: teachers are searched on their own.")
-        if not isinstance(choices, BaseDistribution) and len(choices) == 0:
+        if isinstance(choices, BaseDistribution):
+            continue
+        if isinstance(choices, str) or not isinstance(choices, Collection):
+            raise ValueError(f"The space has {choices!r} for {name!r}. Give a list of choices, or a distribution.")
+        if len(choices) == 0:
             raise ValueError(f"The space has no choices for {name!r}. Give at least one, or leave the name out.")
 
 

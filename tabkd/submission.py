@@ -263,7 +263,7 @@ def _like(example: pd.Series, answers: Answers, target: str, of_labels: bool | N
     if labels is None or proba is None:
         return answers.values
     values = example[~example.isin(_NONE)]
-    numbers = pd.to_numeric(values, errors="coerce")
+    numbers = pd.to_numeric(values.str.replace(r"^([+-]?\d*),(?=\d+$)", r"\1.", regex=True), errors="coerce")
     numeric = not numbers.isna().any()
     if len(labels) == 2 and numeric:
         wanted = numbers.dtype.kind != "f" or len(values) == 0 if of_labels is None else of_labels

@@ -136,7 +136,7 @@ def read_target(values: pd.Series, *, task: str | None = None, positive: str | N
 def _check_complete(values: pd.Series) -> None:
     if len(values) == 0:
         raise InputError(f"The target {values.name} has no rows. Give a table that has some.")
-    absent = values.isna() | values.isin([np.inf, -np.inf])
+    absent = values.isna() | values.astype(object).isin([np.inf, -np.inf])
     if absent.any():
         first = int(np.argmax(absent.to_numpy())) + 1
         raise InputError(

@@ -153,6 +153,24 @@ def test_lengths_that_differ_are_refused(numbers, two, name):
         plain().fit(numbers, **given)
 
 
+@pytest.mark.parametrize("absent", [None, np.nan], ids=["None", "NaN"])
+def test_rows_without_a_group_are_refused(numbers, two, absent):
+    groups = np.array([absent, *(["a"] if absent is None else [1.0]) * 399])
+    with pytest.raises(ValueError, match="groups are missing in 1 of 400 rows, first in row 0"):
+        plain().fit(numbers, two, groups=groups)
+
+
+def test_labels_that_do_not_compare_are_refused(numbers, two):
+    with pytest.raises(ValueError, match="mixes int and str"):
+        plain().fit(numbers, np.array([1 if label == two[0] else "0" for label in two], dtype=object))
+
+
+def test_lazy_table_is_refused(numbers, two):
+    polars = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match=r"Pass X.collect\(\)"):
+        plain().fit(polars.DataFrame(numbers.to_dict("list")).lazy(), two)
+
+
 def test_negative_weights_are_refused(numbers, two):
     with pytest.raises(ValueError, match="Negative values"):
         plain().fit(numbers, two, sample_weight=np.r_[-1.0, np.ones(399)])

@@ -52,6 +52,23 @@ def people() -> pd.DataFrame:
     )
 
 
+def test_tables_of_arrow_are_checked(people: pd.DataFrame) -> None:
+    pytest.importorskip("pyarrow")
+    tables = people.astype({"label": str}).convert_dtypes(dtype_backend="pyarrow")
+    assert check_tables(*halves(tables), target="label").metric == "roc_auc"
+
+
+def test_names_of_several_levels_are_read_as_one(people: pd.DataFrame) -> None:
+    deep = pd.concat({"person": people.drop(columns="label")}, axis=1)
+    found = check_tables(*halves(deep)).drift
+    assert found is not None and "('person', 'city')" in set(found.columns["column"])
+
+
+def test_one_column_may_be_dropped_by_its_name(people: pd.DataFrame) -> None:
+    found = check_tables(*halves(people), drop="city").drift
+    assert found is not None and set(found.columns["column"]) == {"age", "height", "label"}
+
+
 # ---------------------------------------------------------------- drift
 
 

@@ -168,6 +168,44 @@ def test_a_folder_that_holds_something_is_refused(fitted: Folder) -> None:
     assert (fitted.path / "out" / "summary.json").read_bytes() == before
 
 
+def test_overwrite_never_replaces_a_table_that_is_read(folder: Folder) -> None:
+    folder.fit()
+    given = pd.read_csv(folder.path / "train.csv")
+    given.to_csv(folder.path / "out" / "submission.csv", index=False)
+    args = folder.args("--overwrite", train="out/submission.csv")
+    assert "submission.csv is read by this run" in refused(*args)
+    pd.testing.assert_frame_equal(folder.read("submission.csv"), given)
+
+
+def test_overwrite_replaces_results_alone(folder: Folder) -> None:
+    folder.write("submission.csv", folder.test)
+    args = folder.args("--overwrite", out=".")
+    assert "holds submission.csv, but no summary.json" in refused(*args)
+
+
+def test_next_commands_can_be_pasted(folder: Folder) -> None:
+    assert f"tabkd predict '{folder.path}/my results' TABLE" in folder.fit(out="my results").stdout
+
+
+def test_labels_keep_their_leading_zeros(folder: Folder) -> None:
+    folder.write("train.csv", folder.train.assign(label=folder.train["label"].map({"no": "01", "yes": "1"})))
+    folder.fit()
+    assert {*pd.read_csv(folder.path / "out" / "submission.csv", dtype=str)["label"]} == {"01", "1"}
+
+
+def test_a_submission_is_written_as_its_sample_is(folder: Folder) -> None:
+    path = folder.path / "sample.csv"
+    folder.test[["ID"]].assign(label=0.5).to_csv(path, index=False, sep=";", decimal=",")
+    folder.fit("--sample-submission", path)
+    head, first, *_ = (folder.path / "out" / "submission.csv").read_text(encoding="utf-8").splitlines()
+    assert head == "ID;label" and first.startswith("R0300;0,")
+
+
+def test_no_fits_at_once_are_refused(folder: Folder) -> None:
+    result = call(*folder.args("--n-jobs", "0"))
+    assert result.exit_code == 2 and "0 fits at once are none" in result.stderr
+
+
 def test_overwrite_leaves_no_submission_of_the_old_model(folder: Folder) -> None:
     folder.fit()
     assert call(*folder.args("--overwrite")).exit_code == 0
@@ -445,7 +483,7 @@ def test_test_tables_unlike_the_training_table_are_refused(folder: Folder, chang
         (["--student-features", "mean radius,mean aera"], "mean aera is not among"),
         (["--task", "regression"], "not numbers"),
         (["--sample-submission", "sample.csv"], "--test"),
-        (["--folds", "301"], "cv=301"),
+        (["--folds", "301"], "--folds 301 does not fit"),
     ],
 )
 def test_bad_options_are_refused(fitted: Folder, tmp_path: Path, options: list[str], said: str) -> None:

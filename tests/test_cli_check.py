@@ -122,6 +122,10 @@ def test_an_existing_json_file_is_replaced_on_demand_only(tables: Pair) -> None:
     assert json.loads(out.read_text(encoding="utf-8"))["n_test"] == 100
 
 
+def test_json_never_replaces_a_table_that_is_read(tables: Pair) -> None:
+    assert "exists. Give another name." in refused(*tables.args, "--json", tables.args[0], "--overwrite")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -129,7 +133,8 @@ def test_an_existing_json_file_is_replaced_on_demand_only(tables: Pair) -> None:
         (["--drop", "cty"], "Did you mean 'city'?"),
         (["--target", "label", "--task", "regression"], "not numbers"),
         (["--groups", "label"], "groups label has 2 groups, but 5 folds need as many. Leave it out."),
-        (["--json", "no/such/folder/found.json"], "there is no folder"),
+        (["--json", "no/such/folder/found.json"], "the folder no/such/folder does not exist"),
+        (["--json", "/"], "--json: / is a folder"),
     ],
 )
 def test_bad_options_are_refused(tables: Pair, options: list[str], said: str) -> None:

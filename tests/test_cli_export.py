@@ -314,6 +314,14 @@ def test_device_folder_predicts_as_the_command_line_does(folder: Path, tmp_path:
     np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
+def test_device_script_names_a_line_of_too_many_fields(folder: Path, tmp_path: Path) -> None:
+    head, first, *_ = (folder / "test.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "a.csv").write_text(f"{head}\n{first}\n{first},1\n", encoding="utf-8")
+    script = [sys.executable, folder / "device" / "predict.py", tmp_path / "a.csv", tmp_path / "b.csv"]
+    said = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+    assert said.strip() == f"{tmp_path / 'a.csv'}, line 3: more fields than the header has names."
+
+
 def test_device_script_imports_numpy_and_onnxruntime_alone(folder: Path, tmp_path: Path) -> None:
     code = """
 import json, runpy, sys

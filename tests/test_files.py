@@ -159,6 +159,16 @@ def test_another_separator_is_read_from_the_header(tmp_path: Path, separator: st
     pd.testing.assert_frame_equal(read_table(tmp_path / name), table)
 
 
+def test_a_comma_in_a_name_is_no_separator(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id;x, mm;y\n0;0,5;1\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv").to_dict("list") == {"id": [0], "x, mm": [0.5], "y": [1]}
+
+
+def test_semicolons_within_quotes_are_no_separators(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('a,"b;c;d"\n1,2\n', encoding="utf-8")
+    assert read_table(tmp_path / "t.csv").to_dict("list") == {"a": [1], "b;c;d": [2]}
+
+
 def test_a_column_that_is_alone_may_hold_semicolons_under_its_name(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("note\na;b\nc\n", encoding="utf-8")
     assert read_table(tmp_path / "t.csv")["note"].tolist() == ["a;b", "c"]

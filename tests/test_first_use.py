@@ -29,6 +29,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd import DistillationReport, DistillationSearchCV, DistilledEstimator, MutualDistilledEstimator
 from tabkd.column import Column
+from tabkd.frames import as_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:With alpha")
 DRAW = np.random.default_rng(0)
@@ -202,3 +203,16 @@ def test_text_is_no_target_of_a_regressor():
 def test_confidence_is_a_share():
     with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 95"):
         DistillationReport(pd.DataFrame(), pd.DataFrame(), 0.25).summary(confidence=95)
+
+
+def test_rows_given_as_lists_are_read_as_an_array_of_objects_is():
+    rows = [[0.5, "x", True], [1.5, "y", False], [float("nan"), "x", True]]
+    listed, array = as_table(rows), as_table(np.array(rows, dtype=object))
+    pd.testing.assert_frame_equal(listed, array)
+    assert [listed[c].dtype.kind for c in (0, 2)] == ["f", "b"]
+
+
+def test_a_column_may_have_an_empty_name():
+    nameless = X.set_axis(["", "b", "d"], axis=1)
+    expected = model(TEACHER).fit(X, Y).predict_proba(X)
+    np.testing.assert_array_equal(model(TEACHER).fit(nameless, Y).predict_proba(nameless), expected)

@@ -429,6 +429,8 @@ def test_damaged_journal_is_refused(cancer, tmp_path):
         ({"space": {"student__num_leafs": [2]}}, "Did you mean 'student__num_leaves'"),
         ({"space": {}}, "space is empty"),
         ({"space": {"alpha": []}}, "no choices for 'alpha'"),
+        ({"space": {"alpha": 0.5}}, "The space has 0.5 for 'alpha'. Give a list of choices"),
+        ({"space": {"alpha": "auto"}}, "The space has 'auto' for 'alpha'. Give a list of choices"),
         ({"space": {"teacher__num_leaves": [2]}}, "stands in space, but belongs in teacher_space"),
         ({"teacher_space": {"alpha": [0.5]}}, "stands in teacher_space, but belongs in space"),
         ({"objectives": ("score", "speed")}, "objectives must be"),

@@ -70,6 +70,11 @@ def test_the_metric_decides_between_labels_and_probabilities_and_else_the_sample
     assert [row[1] for row in rows[1:]] == expected
 
 
+def test_decimal_commas_ask_for_probabilities() -> None:
+    written = sample('id,y\n07,"0,5"\n05,"0,5"\n06,"0,5"\n')
+    assert submission(written, TEST, "id", "y", ANSWERS)["y"].tolist() == [0.1, 0.8, 0.3]
+
+
 def test_the_column_to_fill_names_no_rows() -> None:
     test = pd.DataFrame({"f": [0.0, 1.0, 2.0]})
     assert filled("no,y\n9,0\n8,1\n9,2\n", test, None)[1:] == [["9", 0], ["8", 1], ["9", 0]]
