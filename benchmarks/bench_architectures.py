@@ -59,7 +59,7 @@ def part_mobilebert(seeds: list[int]) -> Iterator[dict[str, Any]]:
         student = drawn(shape, seed, like=teacher.model_)
         yield {"seed": seed, "model": "teacher", "accuracy": accuracy(teacher, *test)}
         stages = progressive(n_layers, epochs=EPOCHS / 8, final_epochs=EPOCHS / 2)
-        spans = TextSpans(ratio=3, mask_token=tokenizer.mask_token).sample(X, seed=seed)
+        spans = TextSpans(ratio=3, mask_token=tokenizer.mask_token).sample(X, random_state=seed)
         more = [*X, *spans], np.array([*y, *[None] * len(spans)], dtype=object)
         for name, rows, settings in (
             ("no teacher", (X, y), {"epochs": sum(stage.epochs for stage in stages)}),

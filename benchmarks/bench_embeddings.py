@@ -125,16 +125,17 @@ def part_distil(seeds: list[int]) -> Iterator[dict[str, Any]]:
     def measured(model: EmbeddingStudent, learnt: list[str] | None = None) -> dict[str, float]:
         if learnt is not None:
             model.fit(learnt)
-        scores = {name: model.score(pairs, values) for name, (pairs, values) in tests.items()}
-        return {**scores, "encoder_ms": encoder_ms(model, texts[:128])}
+        return {name: model.score(pairs, values) for name, (pairs, values) in tests.items()}
 
-    yield {"model": "teacher, 6 layers", **kept("embedding-teacher", measured, teacher)}
+    scores = kept("embedding-teacher", measured, teacher)
+    yield {"model": "teacher, 6 layers", **scores, "encoder_ms": encoder_ms(teacher, texts[:128])}
     start = student(0, objective=[Vectors("cosine")], epochs=0.01, learning_rate=1e-12)
     start.output_dir = None
-    yield {"model": "3 layers, untrained", **kept("embedding-untrained", measured, start, texts[:64])}
+    scores = measured(start, texts[:64])
+    yield {"model": "3 layers, untrained", **scores, "encoder_ms": encoder_ms(start, texts[:128])}
     inside = [Vectors("cosine"), Hidden("last", weight=2.0)]
     for seed in seeds:
-        more = [*texts, *TextSpans(ratio=2, min_words=4, mask=0.0).sample(texts, seed=seed)]
+        more = [*texts, *TextSpans(ratio=2, min_words=4, mask=0.0).sample(texts, random_state=seed)]
         pupil = student(seed, objective=inside, epochs=1 if QUICK else 3, learning_rate=5e-4)
         found = kept(f"embedding-{seed}", measured, pupil, more)
         yield {"model": "3 layers", "seed": seed, **found}

@@ -53,7 +53,7 @@ def speed(*, quick: bool) -> list[dict[str, Any]]:
         for n_rows in (size for size in SIZES[: 2 if quick else None] if size <= len(X)):
             part = X.sample(n_rows, random_state=0)
             start = time.process_time()
-            made = Munge().sample(part, seed=0)
+            made = Munge().sample(part, random_state=0)
             taken = time.process_time() - start
             rows.append({"table": name, "columns": X.shape[1], "rows": n_rows, "made": len(made), "cpu_s": taken})
     return rows
@@ -110,7 +110,7 @@ def one_split(name: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
     ]
     rows += [{"way": f"soft targets, {n} passes", **student(soft, X, epochs=n * epochs)} for n in PASSES]
     for munge in settings(quick=quick):
-        made = munge.sample(X, seed=seed)
+        made = munge.sample(X, random_state=seed)
         labelled = np.vstack([soft, teacher.predict_proba(numbers(made))])
         rows.append(
             {

@@ -142,7 +142,7 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
     for seed in seeds:
         teacher = fine_tuned(seed)
         yield row(seed, "teacher, 6 layers", teacher)
-        spans = TextSpans(ratio=3, mask_token=tokenizer.mask_token).sample(X, seed=seed)
+        spans = TextSpans(ratio=3, mask_token=tokenizer.mask_token).sample(X, random_state=seed)
         more = [*X, *spans], np.array([*y, *[None] * len(spans)], dtype=object)
         for layers, rate in (([0, 2, 5], 1e-4), ([0, 5], 2e-4)):
             name, own = f"{len(layers)} layers", {**student, "learning_rate": rate}

@@ -77,7 +77,7 @@ def export(
         phone = tuple(Path(name).stem + end for end in (".ort", ".required_operators.config"))
         folders = ((with_runtime, runtime), (web, page), (mobile, phone))
         inside = [folder / file for folder, files in folders if folder is not None for file in files]
-        _check_free(out, [*inside, *(source for source in (c, kotlin) if source is not None)], overwrite)
+        _check_free(out, [*inside, *(source for source in (c, kotlin) if source is not None)], rows, overwrite)
         fitted = load_model(model)
         table = None
         if rows is not None:
@@ -185,17 +185,16 @@ def _opened(path: Path) -> OnnxPredictor:
 # ---------------------------------------------------------------- writing
 
 
-def _check_free(out: Path | None, others: list[Path], overwrite: bool) -> None:
+def _check_free(out: Path | None, others: list[Path], rows: Path | None, overwrite: bool) -> None:
     """Refuse what could not be written, before the work."""
-    from tabkd.files import InputError
+    from tabkd.files import InputError, check_free
 
     if out is not None and out.suffix.lower() != ".onnx":
         raise InputError(f"--out {out} must end in .onnx, by which tabkd predict knows the file.")
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out {out}: the folder {out.parent} does not exist. Make it first.")
     for path in [*([] if out is None else [out]), *others]:
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists. Give another name, or --overwrite.")
+        check_free(path, overwrite=overwrite, inputs=[] if rows is None else [rows])
 
 
 def _write(files: dict[Path, bytes]) -> None:

@@ -24,6 +24,7 @@ from pandas.api import types
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
+from tabkd._compat import read_seed
 from tabkd.checks import check_whole
 from tabkd.frames import Table, as_table
 
@@ -85,7 +86,7 @@ class Munge(BaseEstimator):
     >>> from sklearn.datasets import load_wine
     >>> from tabkd import Munge
     >>> X, _ = load_wine(return_X_y=True, as_frame=True)
-    >>> more = Munge(ratio=2).sample(X, seed=0)
+    >>> more = Munge(ratio=2).sample(X, random_state=0)
     >>> more.shape
     (356, 13)
     >>> bool(more["alcohol"].isin(X["alcohol"]).all())
@@ -96,7 +97,7 @@ class Munge(BaseEstimator):
     probability: float = 0.5
     variance: float | None = 5.0
 
-    def sample(self, X: Any, *, n_samples: int | None = None, seed: int | None = None) -> Table:
+    def sample(self, X: Any, *, n_samples: int | None = None, random_state: Any = None) -> Table:
         """Draw synthetic rows.
 
         Parameters
@@ -105,8 +106,8 @@ class Munge(BaseEstimator):
             pandas or polars frame, or array: two rows or more.
         n_samples : int or None
             Rows to draw; None is ``ratio`` times those of ``X``.
-        seed : int or None
-            The same seed gives the same rows.
+        random_state : int, RandomState or None
+            The same integer gives the same rows.
 
         Returns
         -------
@@ -122,7 +123,7 @@ class Munge(BaseEstimator):
         """
         X = as_table(X)
         n_samples = self._n_samples(len(X), n_samples)
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(read_seed(random_state))
         frame = pd.DataFrame(X)
         with np.errstate(over="ignore", invalid="ignore"):
             neighbours = _nearest(_points(frame, rng), rng)

@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api import types
 from sklearn.base import BaseEstimator
 
+from tabkd._compat import read_seed
 from tabkd.checks import check_whole
 from tabkd.frames import as_table, is_texts
 from tabkd.munge import n_to_make
@@ -50,7 +51,7 @@ class TextSpans(BaseEstimator):
     Examples
     --------
     >>> from tabkd import TextSpans
-    >>> TextSpans(ratio=2, mask=0).sample(["a film of rare beauty", "dull"], seed=0)
+    >>> TextSpans(ratio=2, mask=0).sample(["a film of rare beauty", "dull"], random_state=0)
     ['film of rare beauty', 'dull', 'film of rare', 'dull']
     """
 
@@ -59,7 +60,7 @@ class TextSpans(BaseEstimator):
     mask: float = 0.1
     mask_token: str | None = None
 
-    def sample(self, X: Any, *, n_samples: int | None = None, seed: int | None = None) -> Any:
+    def sample(self, X: Any, *, n_samples: int | None = None, random_state: Any = None) -> Any:
         """Draw texts.
 
         Parameters
@@ -68,8 +69,8 @@ class TextSpans(BaseEstimator):
             Texts, or a pandas or polars frame that has some.
         n_samples : int or None
             Rows to draw; None is ``ratio`` times those of ``X``.
-        seed : int or None
-            The same seed gives the same rows.
+        random_state : int, RandomState or None
+            The same integer gives the same rows.
 
         Returns
         -------
@@ -84,7 +85,7 @@ class TextSpans(BaseEstimator):
         table = pd.DataFrame(as_table(X))
         n_samples = n_to_make(self.ratio, len(table), n_samples)
         self._check()
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(read_seed(random_state))
         parents = np.resize(rng.permutation(len(table)), n_samples)
         words = {name: [_words(value) for value in column] for name, column in table.items() if _holds_texts(column)}
         if not any(len(row) > self.min_words for rows in words.values() for row in rows):

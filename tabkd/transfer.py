@@ -167,11 +167,11 @@ class TransferSet:
         assert self.maker is not None
         table = rows_of(self.rows.X, train)
         if len(self.columns) == table.shape[1]:
-            return self.maker.sample(table, seed=self.seed)
+            return self.maker.sample(table, random_state=self.seed)
         if isinstance(table, pd.DataFrame) and has_names(table):
-            return self.maker.sample(table.iloc[:, self.columns], seed=self.seed)
+            return self.maker.sample(table.iloc[:, self.columns], random_state=self.seed)
         frame = pd.DataFrame(table)
-        made = self.maker.sample(frame.iloc[:, self.columns], seed=self.seed)
+        made = self.maker.sample(frame.iloc[:, self.columns], random_state=self.seed)
         # Nobody reads the others; whole numbers know no NaN.
         made = made.reindex(columns=frame.columns, fill_value=np.nan if frame.dtypes.iloc[0].kind == "f" else 0)
         return made if isinstance(table, pd.DataFrame) else made.to_numpy(dtype=table.dtype)

@@ -64,13 +64,13 @@ COLUMNS = {
 @pytest.mark.parametrize("munge", [Munge(variance=1), SWAP], ids=["drawn", "swapped"])
 def test_columns_keep_their_type_and_hold_no_value_of_their_own(kind, munge):
     X = pd.DataFrame({"x": COLUMNS[kind], "y": np.arange(4.0)})
-    made = munge.sample(X, n_samples=50, seed=0)
+    made = munge.sample(X, n_samples=50, random_state=0)
     assert made["x"].dtype == X["x"].dtype
     assert set(made["x"].astype(object).map(repr)) <= set(X["x"].astype(object).map(repr))
 
 
 def test_frames_keep_names_and_lose_their_index(mixed):
-    made = Munge(ratio=1.5).sample(mixed.set_index(mixed.index[::-1] * 7), seed=0)
+    made = Munge(ratio=1.5).sample(mixed.set_index(mixed.index[::-1] * 7), random_state=0)
     assert made.columns.equals(mixed.columns)
     assert made.index.equals(pd.RangeIndex(600))
 
@@ -78,20 +78,20 @@ def test_frames_keep_names_and_lose_their_index(mixed):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "bool"])
 def test_arrays_stay_arrays_of_their_type(numbers, dtype):
     X = (10 * numbers.to_numpy()).astype(dtype)
-    made = Munge().sample(X, seed=0)
+    made = Munge().sample(X, random_state=0)
     assert isinstance(made, np.ndarray)
     assert (made.dtype, made.shape) == (X.dtype, (1600, 4))
 
 
 def test_polars_frames_come_back_as_pandas():
-    made = Munge().sample(pl.DataFrame({"a": [1, 2, 3], "b": ["x", None, "y"]}), seed=0)
+    made = Munge().sample(pl.DataFrame({"a": [1, 2, 3], "b": ["x", None, "y"]}), random_state=0)
     assert set(made["a"]) <= {1, 2, 3}
     assert list(made.columns) == ["a", "b"]
 
 
 def test_the_table_given_is_left_as_it_is(mixed):
     before = mixed.copy(deep=True)
-    Munge().sample(mixed, seed=0)
+    Munge().sample(mixed, random_state=0)
     pd.testing.assert_frame_equal(mixed, before)
 
 
@@ -100,13 +100,13 @@ def test_the_table_given_is_left_as_it_is(mixed):
 
 def test_swapped_values_come_from_a_row_and_its_neighbour():
     X = pairs()
-    found = pair_of(X, SWAP.sample(X, seed=0))
+    found = pair_of(X, SWAP.sample(X, random_state=0))
     assert (found == found[:, :1]).all()
 
 
 def test_chance_of_an_exchange_is_the_probability():
     X = pairs()
-    made = Munge(ratio=50, probability=0.2, variance=None).sample(X, seed=0)
+    made = Munge(ratio=50, probability=0.2, variance=None).sample(X, random_state=0)
     rows = np.column_stack([pd.Index(X[name]).get_indexer(made[name]) for name in X])
     one_each_way = np.mean(rows[:, 0] != rows[:, 1])  # 2 p (1 - p)
     assert one_each_way == pytest.approx(0.32, abs=0.02)
@@ -114,13 +114,13 @@ def test_chance_of_an_exchange_is_the_probability():
 
 def test_every_row_is_a_parent_equally_often():
     X = pairs()
-    made = Munge(ratio=3, probability=1e-12).sample(X, seed=0)
+    made = Munge(ratio=3, probability=1e-12).sample(X, random_state=0)
     assert (made["x0"].value_counts() == 3).all()
     assert len(made) == 3 * len(X)
 
 
 def test_fewer_rows_than_the_table_has_are_of_different_parents():
-    made = Munge(probability=1e-12).sample(pairs(), n_samples=40, seed=0)
+    made = Munge(probability=1e-12).sample(pairs(), n_samples=40, random_state=0)
     assert made["x0"].nunique() == 40
 
 
@@ -128,7 +128,7 @@ def test_numbers_are_drawn_around_those_of_the_neighbours():
     X = pd.DataFrame({"x": np.r_[np.nan, np.linspace(0, 100, 101)]} | {f"text {i}": "many" for i in range(16)})
     X.iloc[[1, -1], 1:] = "two"  # each other's neighbours, and 100 apart
     X["end"] = ["none", "first", *["none"] * 99, "last"]
-    made = Munge(ratio=1000, probability=1.0, variance=5).sample(X, seed=0)
+    made = Munge(ratio=1000, probability=1.0, variance=5).sample(X, random_state=0)
     for distance in (made.loc[made["end"] == "first", "x"], 100 - made.loc[made["end"] == "last", "x"]):
         # Normal with a deviation of 20, but what lies outside is taken to the end: half of it.
         assert np.mean(distance == 0) == pytest.approx(0.5, abs=0.06)
@@ -137,14 +137,14 @@ def test_numbers_are_drawn_around_those_of_the_neighbours():
 
 def test_greater_variance_parameter_stays_closer_to_the_neighbours():
     X = pairs()
-    found = [pair_of(X, Munge(ratio=20, variance=s).sample(X, seed=0)) for s in (0.01, 0.1, 1.0)]
+    found = [pair_of(X, Munge(ratio=20, variance=s).sample(X, random_state=0)) for s in (0.01, 0.1, 1.0)]
     elsewhere = [np.mean(pair != np.median(pair, axis=1, keepdims=True)) for pair in found]
     assert elsewhere[0] > 2 * elsewhere[1] > 4 * elsewhere[2] >= 0
 
 
 def test_numbers_of_few_kinds_are_exchanged_as_they_are():
     X = pairs(n_columns=60).assign(pair=PAIR_NAMES, code=np.tile([1, 5, 3, 3], N_PAIRS // 2))
-    made = Munge(ratio=20, variance=0.01).sample(X, seed=0)
+    made = Munge(ratio=20, variance=0.01).sample(X, random_state=0)
     codes = made.groupby("pair")["code"].agg(set)
     assert sorted(map(sorted, codes)) == [[1, 5]] * (N_PAIRS // 2) + [[3]] * (N_PAIRS // 2)
 
@@ -152,7 +152,7 @@ def test_numbers_of_few_kinds_are_exchanged_as_they_are():
 def test_missing_values_change_places_with_values_as_they_are():
     X = pairs(n_columns=60).assign(pair=PAIR_NAMES)
     X.loc[::2, "x0"] = np.nan
-    made = Munge(ratio=20, variance=0.01).sample(X, seed=0)
+    made = Munge(ratio=20, variance=0.01).sample(X, random_state=0)
     values = made.dropna().groupby("pair")["x0"].agg(set)
     assert 0.45 < made["x0"].notna().mean() < 0.55
     assert values.map(len).max() == 1
@@ -161,13 +161,13 @@ def test_missing_values_change_places_with_values_as_they_are():
 
 def test_means_and_correlations_are_about_those_of_the_table():
     X = load_breast_cancer(as_frame=True)["data"]
-    made = Munge().sample(X, seed=0)
+    made = Munge().sample(X, random_state=0)
     assert ((made.mean() - X.mean()) / X.std()).abs().max() < 0.15
     assert (made.corr() - X.corr()).abs().max().max() < 0.2
 
 
 def test_shares_of_categories_are_about_those_of_the_table(mixed):
-    made = Munge().sample(mixed, seed=0)
+    made = Munge().sample(mixed, random_state=0)
     shares = [table["city"].value_counts(normalize=True, dropna=False) for table in (mixed, made)]
     assert (shares[0] - shares[1]).abs().max() < 0.06
 
@@ -181,7 +181,7 @@ def test_neighbours_of_mixed_columns_agree_in_their_categories():
     X = pd.DataFrame({"city": groups, "shop": groups, "day": pd.Index(list("abcdefgh")).get_indexer(groups)})
     X["day"] = pd.Timestamp("2020") + pd.to_timedelta(X["day"], unit="D")
     X["noise"] = rng.uniform(size=200)
-    made = SWAP.sample(X, seed=0)
+    made = SWAP.sample(X, random_state=0)
     assert (made["city"] == made["shop"]).all()
     assert made.groupby("city")["day"].nunique().max() == 1
 
@@ -193,7 +193,7 @@ def test_neighbours_of_mixed_columns_agree_in_their_categories():
 )
 def test_neighbours_of_dates_are_next_to_them(dates):
     X = pd.DataFrame({"day": dates, "row": [f"row {row}" for row in range(100)]})
-    made = SWAP.sample(X, seed=0)
+    made = SWAP.sample(X, random_state=0)
     apart = pd.Index(X["day"]).get_indexer(made["day"]) - pd.Index(X["row"]).get_indexer(made["row"])
     assert np.abs(apart).max() == 1
 
@@ -201,14 +201,14 @@ def test_neighbours_of_dates_are_next_to_them(dates):
 def test_missing_numbers_are_next_to_missing_numbers():
     X = pd.DataFrame({"x": np.tile([0.0, np.nan], 100), "y": np.random.default_rng(0).uniform(size=200)})
     X["row"] = [f"row {row}" for row in range(200)]
-    made = SWAP.sample(X, seed=0)
+    made = SWAP.sample(X, random_state=0)
     assert (X.set_index("row")["x"].isna().loc[made["row"]].to_numpy() == made["x"].isna()).all()
 
 
 def test_columns_that_are_mostly_zero_count_by_their_other_values():
     paid = np.r_[np.zeros(160), 1e6 + np.arange(20), 3e6 + np.arange(20)]
     X = pd.DataFrame({"paid": paid, "row": [f"row {row}" for row in range(200)]})
-    made = SWAP.sample(X, seed=0)
+    made = SWAP.sample(X, random_state=0)
     of_row = X.set_index("row")["paid"].loc[made["row"]].to_numpy()
     assert np.abs(made["paid"] - of_row).max() < 20
 
@@ -216,48 +216,48 @@ def test_columns_that_are_mostly_zero_count_by_their_other_values():
 def test_one_outlier_does_not_drown_its_column():
     X = pairs()
     X.iloc[0] = 1e15 + np.arange(5)
-    assert share_of_one_pair(X, SWAP.sample(X, seed=0)) > 0.95
+    assert share_of_one_pair(X, SWAP.sample(X, random_state=0)) > 0.95
 
 
 def test_units_of_columns_do_not_matter():
     X = pairs()
     scaled = X * [1e-6, 1.0, 1e6, 1e3, 1e-3]
-    assert share_of_one_pair(scaled, SWAP.sample(scaled, seed=0)) == 1
+    assert share_of_one_pair(scaled, SWAP.sample(scaled, random_state=0)) == 1
 
 
 def test_tables_past_the_exact_search_find_near_neighbours_still():
     X = pairs(n_pairs=6_000)
-    made = SWAP.sample(X.sample(frac=1, random_state=0), n_samples=12_000, seed=0)
+    made = SWAP.sample(X.sample(frac=1, random_state=0), n_samples=12_000, random_state=0)
     assert share_of_one_pair(X, made) > 0.95
 
 
 def test_wide_tables_find_their_neighbours_in_random_directions():
     bits = np.random.default_rng(0).integers(0, 2, size=(N_PAIRS, 100))
     X = pd.DataFrame(np.repeat(bits, 2, axis=0)).assign(pair=PAIR_NAMES)
-    made = SWAP.sample(X, seed=0)
+    made = SWAP.sample(X, random_state=0)
     assert made.equals(X.drop_duplicates().set_index("pair", drop=False).loc[made["pair"]].reset_index(drop=True))
 
 
 def test_ties_are_broken_at_random():
     X = pd.DataFrame({"name": [f"name {row}" for row in range(300)], "city": "Seoul"})
-    made = Munge(ratio=1, probability=1.0).sample(X, seed=0)
+    made = Munge(ratio=1, probability=1.0).sample(X, random_state=0)
     assert made["name"].nunique() > 150
 
 
 def test_identical_rows_make_copies():
     X = pd.DataFrame({"a": [1.5] * 30, "b": ["x"] * 30})
-    assert Munge().sample(X, seed=0).drop_duplicates().to_numpy().tolist() == [[1.5, "x"]]
+    assert Munge().sample(X, random_state=0).drop_duplicates().to_numpy().tolist() == [[1.5, "x"]]
 
 
 # ---------------------------------------------------------------- seeds
 
 
 def test_same_seed_makes_the_same_rows(mixed):
-    pd.testing.assert_frame_equal(Munge().sample(mixed, seed=3), Munge().sample(mixed, seed=3))
+    pd.testing.assert_frame_equal(Munge().sample(mixed, random_state=3), Munge().sample(mixed, random_state=3))
 
 
 def test_other_seeds_make_other_rows(mixed):
-    assert not Munge().sample(mixed, seed=3).equals(Munge().sample(mixed, seed=4))
+    assert not Munge().sample(mixed, random_state=3).equals(Munge().sample(mixed, random_state=4))
 
 
 def test_no_seed_makes_other_rows_every_time(mixed):
@@ -329,5 +329,5 @@ def test_objects_without_equality_are_refused_by_column():
 
 
 def test_two_rows_are_enough():
-    made = SWAP.sample(load_wine(as_frame=True)["data"].iloc[:2], seed=0)
+    made = SWAP.sample(load_wine(as_frame=True)["data"].iloc[:2], random_state=0)
     assert len(made) == 8
