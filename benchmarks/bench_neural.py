@@ -4,7 +4,7 @@ quality: a pretrained 6-layer MiniLM fine-tuned as the teacher; students of 3 an
     the teacher, also with spans of the texts for it to label, and where 500 rows have labels (the teacher knows those
     alone). English reviews, test set.
 inside: a student of 2 layers and half the width, without a teacher; and cut out of one, by labels, by its logits, and
-    by TinyBERT's stages before them.
+    by TinyBERT's stages before them, also with spans of the texts.
 speed: a step with the teacher's answers cached against the same step with the teacher run.
 textbrewer: a distillation by this library and by TextBrewer (pip install textbrewer tensorboard), with one teacher, one
     student, and equal rows, losses, rates and steps: time and accuracy.
@@ -165,20 +165,27 @@ def part_quality(seeds: list[int]) -> Iterator[dict[str, Any]]:
 
 def part_inside(seeds: list[int]) -> Iterator[dict[str, Any]]:
     """Two layers and half of the width, of the pretrained model (no teacher) or of the teacher."""
-    rows = reviews(QUICK)["train"]
+    X, y = reviews(QUICK)["train"]
     plain = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=2)
     for seed in seeds:
         teacher = fine_tuned(seed)
         bare, taken = (shrink(m, [0, 5], hidden=m.config.hidden_size // 2) for m in (plain, teacher.model_))
-        student = {"tokenizer": teacher.reader_.tokenizer, "epochs": 1 if QUICK else 3, "learning_rate": 2e-4}
-        for name, (start, settings) in {
-            "no teacher": (bare, {}),
-            "labels alone": (taken, {}),
-            "logits": (taken, {"teacher": teacher}),
-            "tinybert": (taken, {"teacher": teacher, "objective": "tinybert"}),
+        tokenizer, epochs = teacher.reader_.tokenizer, 1 if QUICK else 3
+        spans = TextSpans(ratio=3, mask_token=tokenizer.mask_token).sample(X, random_state=seed)
+        rows, more = (X, y), ([*X, *spans], np.array([*y, *[None] * len(spans)], dtype=object))
+        logits, tinybert, fewer = {"teacher": teacher}, {"teacher": teacher, "objective": "tinybert"}, 2 * epochs / 3
+        for name, (start, rows_read, settings) in {
+            "no teacher": (bare, rows, {}),
+            "no teacher, as many steps as with spans": (bare, rows, {"epochs": 4 * fewer}),
+            "labels alone": (taken, rows, {}),
+            "logits": (taken, rows, logits),
+            "tinybert": (taken, rows, tinybert),
+            "logits, spans": (taken, more, {**logits, "epochs": fewer}),
+            "tinybert, spans": (taken, more, {**tinybert, "epochs": fewer}),
         }.items():
-            model = classifier(start, seed, **student, **settings)
-            found = kept(f"inside-{seed}-{name}", fitted_and_measured, model, rows)
+            own = {"tokenizer": tokenizer, "epochs": epochs, "learning_rate": 2e-4, **settings}
+            model = classifier(start, seed, **own)
+            found = kept(f"inside-{seed}-{name}", fitted_and_measured, model, rows_read)
             yield {"seed": seed, "objective": name, "accuracy": found["accuracy"]}
 
 

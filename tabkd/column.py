@@ -6,6 +6,7 @@ import datetime
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,9 @@ class Column:
     def codes(self, values: pd.Series) -> np.ndarray:
         """Category codes of shape (n_samples,): 0 unknown, 1 missing, 2 and up in sorted order.
 
+        Categories that are numbers are known by what float32 makes of them, as all numbers are read, unless it makes
+        some of them equal.
+
         Raises
         ------
         ValueError
@@ -144,7 +148,11 @@ class Column:
                     f"Column {self.name!r} held {what[0]} in fit, and holds {what[1]} ({present.iloc[0]!r}). Read it "
                     "in the same way: for a CSV file, with dtype=."
                 )
-        found = pd.Index(self.categories).get_indexer(pd.Index(values.astype(object)))
+        known, asked = pd.Index(self.categories), pd.Index(values.astype(object))
+        if all(isinstance(category, Real) for category in self.categories):
+            rounded = _float32(self.categories)
+            known, asked = (rounded, _float32(values)) if rounded.is_unique else (known, asked)
+        found = known.get_indexer(asked)
         codes = np.where(found >= 0, found + FIRST_CATEGORY, UNKNOWN).astype(np.float32)
         codes[_is_missing(values)] = MISSING
         return codes
@@ -175,6 +183,13 @@ class Column:
                 f"Column {self.name!r} was a {self.kind} in fit, but now holds text or objects: {error}. "
                 "Convert it with pd.to_numeric(..., errors='coerce')."
             ) from error
+
+
+def _float32(values: Iterable[Any]) -> pd.Index:
+    """Numbers as float32, NaN of what is none."""
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype(np.float64)
+    with np.errstate(over="ignore"):
+        return pd.Index(numbers.astype(np.float32))
 
 
 def _integer_text(value: Any) -> str:

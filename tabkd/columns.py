@@ -25,7 +25,7 @@ The fitted encoder is plain data, so that it can be exported with the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,9 @@ class ColumnEncoder:
         One of the encodings that the module describes.
     as_text : frozenset of str or int
         Names of the columns that stay text under ``"catboost"``.
+    doubles : frozenset of str or int
+        Names of the columns whose floats are held in float64, rounded to float32 all the same: what was fitted on
+        float64 elsewhere computes so.
     """
 
     columns: tuple[Column, ...]
@@ -68,6 +71,7 @@ class ColumnEncoder:
     named: bool
     encoding: str = "ordinal"
     as_text: frozenset[str | int] = frozenset()
+    doubles: frozenset[str | int] = frozenset()
 
     @classmethod
     def fit(
@@ -130,7 +134,7 @@ class ColumnEncoder:
 
     @property
     def _dtype(self) -> type:
-        return np.float64 if self.encoding == "onehot" else np.float32
+        return np.float64 if self.encoding == "onehot" or self.doubles else np.float32
 
     @property
     def sources(self) -> list[int]:
@@ -209,9 +213,11 @@ class ColumnEncoder:
         if self.encoding == "texts":
             return X.iloc[:, 0].to_numpy(dtype=object)
         if self.encoding == "table":
-            return _to_float32(X, [column.name for column in self.columns if column.kind == "integer"])
+            return _to_float32(X, [column.name for column in self.columns if column.kind == "integer"], self.doubles)
         if not isinstance(X, pd.DataFrame):
             if not self.named and not any(column.kind == "category" for column in self.columns):
+                if X.dtype.kind in "iu":  # rounded twice, as all other ways of reading them do
+                    X = X.astype(np.float64)
                 with np.errstate(over="ignore"):
                     return X.astype(np.float32).astype(self._dtype, copy=False)
             X = pd.DataFrame(X).infer_objects()
@@ -264,30 +270,32 @@ class ColumnEncoder:
         return pd.DataFrame(made, index=X.index)
 
 
-def _to_float32(X: Table, whole: Sequence[str | int]) -> Table:
-    """Numbers as float32 holds them; whole ones stay whole numbers."""
+def _to_float32(X: Table, whole: Sequence[str | int], doubles: Collection[str | int]) -> Table:
+    """Numbers as float32 holds them, floats of the columns ``doubles`` in float64; whole ones stay whole numbers."""
     with np.errstate(over="ignore"):
         if not isinstance(X, pd.DataFrame):
-            return _array_to_float32(X)
+            return _array_to_float32(X, np.float64 if doubles else np.float32)
         floats = [name for name in X.columns if pd.api.types.is_float_dtype(X[name].dtype)]
         # Whole numbers are floats where one is missing: one gap in a table must not change what scalers compute in.
         X = X.astype({name: np.float64 if name in whole else np.float32 for name in floats})
+        if doubles:
+            X = X.astype({name: np.float64 for name in floats if name in doubles})
         for name in whole:
             if X[name].abs().max() > EXACT_INTEGERS:
                 X[name] = _rounded(X[name])
         return X
 
 
-def _array_to_float32(X: np.ndarray) -> np.ndarray:
+def _array_to_float32(X: np.ndarray, held: type) -> np.ndarray:
     if X.dtype.kind == "f":
-        return X.astype(np.float32)
+        return X.astype(np.float32).astype(held, copy=False)
     return _rounded(X) if X.dtype.kind in "iu" and X.size and np.abs(X).max() > EXACT_INTEGERS else X
 
 
 def _rounded(whole: Any) -> Any:
     """Whole numbers as float32 rounds them, of the type that they have."""
     dtype = getattr(whole.dtype, "numpy_dtype", whole.dtype)
-    near = whole.astype(np.float32).astype(np.float64)
+    near = whole.astype(np.float64).astype(np.float32).astype(np.float64)
     if dtype.kind not in "iu":
         return near
     # float32 may round up beyond what the type holds.

@@ -14,6 +14,7 @@ import re
 import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,10 +61,11 @@ class Answer(NamedTuple):
 class OnnxPredictor:
     """A model from an ONNX file.
 
-    Tables may be dicts of columns, lists of dicts, pandas or polars frames (columns by name; those that the model does
-    not need are ignored), or two-dimensional arrays (the model's columns by position). Cells are raw values, never
-    codes of categories; None, NaN, ``pandas.NA`` and ``""`` are missing. A model of texts takes a list of them, of
-    pairs where it reads two, or a table with its columns. Several threads may share a predictor.
+    Tables may be dicts of columns, lists of dicts, pandas, polars or pyarrow tables (columns by name; those that the
+    model does not need are ignored), or two-dimensional arrays (the model's columns by position). Cells are raw values,
+    never codes of categories; None, NaN, ``pandas.NA`` and ``""`` are missing. A model of texts takes a list of them,
+    of pairs where it reads two, or a table with its columns. Several threads may share a predictor; a pickled one
+    loads its file again.
 
     Parameters
     ----------
@@ -110,6 +112,8 @@ class OnnxPredictor:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}. Try 10_000, or None for the usual.")
         self._batch_size = batch_size
+        self._path = path
+        self._options: dict[str, Any] = {"providers": providers, "n_threads": n_threads, "batch_size": batch_size}
         self._name = "The model" if isinstance(path, bytes) else str(path)
         self.session = self._load(path, providers, n_threads)
         try:
@@ -121,20 +125,29 @@ class OnnxPredictor:
             self._classes = None
             if self._metadata["task"] == "classification":
                 self._classes = np.array(self._metadata["classes"])
-        except (KeyError, TypeError) as error:
+            threshold = self._metadata.get("threshold")
+            self._threshold = None if threshold is None else 0.0 + threshold  # which refuses text
+            self._tie = 0.0 + self._metadata.get("tie", 0.0)  # probabilities that differ by less are equal
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{self._name}: its metadata are damaged ({error!r}). Export the model again.") from error
         inputs = [_MATRIX] if self._matrix else [column.name for column in self._columns]
         if self._text is not None:
             inputs = self._text.inputs
         if inputs != [info.name for info in self.session.get_inputs()]:
             raise ValueError(f"{self._name}: its inputs are not those in its metadata. Export the model again.")
+        answers = self.session.get_outputs()
+        fitting = self._classes is None or answers[-1].shape[1] == len(self._classes)
+        if not fitting or self._outputs != [info.name for info in answers]:
+            raise ValueError(f"{self._name}: its outputs are not those in its metadata. Export the model again.")
         self._labels = [] if self._classes is None else self._classes.tolist()
         self._numeric = [column.name for column in self._columns if column.type == "float"]
         self._text_names = [column.name for column in self._columns if column.type == "string"]
         self._texts = [column for column in self._columns if column.type == "string"]
-        self._threshold = self._metadata.get("threshold")
-        self._tie = self._metadata.get("tie", 0.0)  # probabilities that differ by less are equal
         self._bound = None if self._texts and not self._matrix else _BoundRow(self.session, self._outputs[-1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes load the file again."""
+        return partial(type(self), **self._options), (self._path,)
 
     @property
     def columns(self) -> list[str]:
@@ -338,6 +351,11 @@ class OnnxPredictor:
             return self._values_of_plain(row)
         except (KeyError, TypeError, ValueError, OverflowError, struct.error):
             # A rarer way to say missing, or a mistake: the long way names it.
+            if not hasattr(row, "__getitem__"):
+                raise ValueError(
+                    f"A row maps the names of columns to values, but this one is {row!r}. Give a dict, or a table to "
+                    "predict."
+                ) from None
             table = {name: [row[name]] for name in self.columns if name in row}
             return self._run(table, self._outputs[-1])[0].tolist()
 
@@ -378,6 +396,9 @@ class OnnxPredictor:
         if isinstance(X, Mapping):
             self._check_names(X, "The table", X)
             return [X[name] for name in self.columns]
+        if type(X).__module__.startswith("pyarrow"):
+            self._check_names(X.schema.names, "The table", X.schema.names)
+            return [X[name].to_pylist() for name in self.columns]
         if hasattr(X, "columns"):
             if any(isinstance(name, str) for name in X.columns):
                 self._check_names(set(X.columns), "The table", X.columns)

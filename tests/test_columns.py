@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,13 @@ def test_numbers_are_cast_to_float32():
 
 def test_arrays_are_cast_to_float32():
     assert encode(np.array([[0.1]])).dtype == np.float32
+
+
+@pytest.mark.filterwarnings("ignore:Column 0 holds integers beyond")
+@pytest.mark.parametrize("encoding", ["ordinal", "table"])
+def test_whole_numbers_are_rounded_by_way_of_float64(encoding):
+    whole = np.array([[2**60 + 2**36 + 1]])
+    assert encode(whole, encoding=encoding).tolist() == [[2**60]]
 
 
 def test_onehot_numbers_are_those_of_float32_in_float64():
@@ -204,6 +212,20 @@ def test_numeric_categories_meet_plain_numbers():
     assert codes(column([30, 10, 20], "category"), column([10.0, np.nan, 99.0])) == [2, 1, 0]
 
 
+def test_numeric_categories_are_known_by_what_float32_makes_of_them():
+    assert codes(column([0.1, 0.2, 0.3], "category"), column([0.1 + 0.2, 0.1 + 1e-12, 0.4])) == [4, 2, 0]
+    assert codes(column([2**24, 2**24 + 2], "category"), column([2**24 + 1])) == [2]
+
+
+def test_numeric_categories_that_float32_does_not_tell_apart_are_known_by_all_their_digits():
+    ids = [2**24, 2**24 + 1]
+    assert codes(column(ids, "category"), column([*ids, 2**24 + 2])) == [2, 3, 0]
+
+
+def test_numeric_categories_beyond_float32_are_unknown_without_a_warning():
+    assert codes(column([1.5, 2.5], "category"), column([1e300, 1.5])) == [0, 2]
+
+
 def test_numeric_categories_are_sorted_as_numbers():
     assert codes(column([9, 100, 10], "category")) == [2, 4, 3]
 
@@ -287,6 +309,16 @@ def test_table_encoding_casts_floats_and_leaves_the_rest():
     table = pd.DataFrame({"x": ["a", "b"], "y": [0.1, 0.2], "z": [2**23, 1]})
     encoded = encode(table, encoding="table")
     assert [str(dtype) for dtype in encoded.dtypes] == [str(table["x"].dtype), "float32", "int64"]
+
+
+@pytest.mark.parametrize("encoding", ["table", "ordinal"])
+@pytest.mark.parametrize("make", [column, lambda values: np.array([values]).T], ids=["frame", "array"])
+def test_doubles_are_rounded_to_float32_and_held_in_float64(encoding, make):
+    table = make([0.1, 1 / 3])
+    encoder = ColumnEncoder.fit(table, [0], encoding)
+    encoded = np.asarray(replace(encoder, doubles=frozenset(encoder.names)).transform(table))
+    assert encoded.dtype == np.float64
+    assert encoded[:, 0].tolist() == [float(np.float32(0.1)), float(np.float32(1 / 3))]
 
 
 def test_raw_encoding_leaves_the_table_untouched(numbers):

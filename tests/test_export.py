@@ -13,7 +13,7 @@ from conftest import needs_new_runtime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import AdaBoostClassifier, ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -278,6 +278,24 @@ def test_compact_file_with_sets_of_categories_answers_the_same(table, two, tmp_p
     model = distilled(lgbm(categorical_feature=["city"], min_data_per_group=5), table, two, ensemble=True)
     found = exported(model, tmp_path, table, compact=True).predict_proba(table)
     np.testing.assert_allclose(found, model.predict_proba(table), atol=2e-6)
+
+
+@needs_new_runtime
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [
+        (lgbm(categorical_column=[0], min_data_per_group=5, cat_smooth=1), {"compact": True}),
+        (AdaBoostClassifier(n_estimators=5), {"compact": True}),
+        (lgbm(min_child_samples=300), {"precision": "float64"}),
+    ],
+    ids=["sets", "converted", "without splits"],
+)
+def test_trees_that_no_operator_runs_together_are_exported(tmp_path, other, options):
+    X = np.random.default_rng(0).integers(0, 6, (300, 2)).astype(np.float32)
+    model = VotingClassifier([("forest", RandomForestClassifier(5)), ("other", other)], voting="soft")
+    model.fit(X, (X[:, 0] % 3 > X[:, 1] % 2).astype(int))
+    found = exported(model, tmp_path, X, **options).predict_proba(X)
+    np.testing.assert_allclose(found, model.predict_proba(X), atol=2e-6)
 
 
 def test_sets_of_categories_in_float64_are_refused_with_the_fix():

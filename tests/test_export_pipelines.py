@@ -12,9 +12,12 @@ from catboost import CatBoostClassifier
 from conftest import needs_new_runtime
 from lightgbm import LGBMClassifier
 from scipy.sparse import issparse
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
@@ -321,9 +324,15 @@ def test_distilled_pipeline_is_exported(table, labels, tmp_path, ensemble):
 
 def test_pipeline_is_exported_without_rows(table, labels, tmp_path):
     numbers = table[NUMBERS]
-    model = make_pipeline(StandardScaler(), lgbm()).fit(numbers, labels)
+    model = make_pipeline(SimpleImputer(), lgbm()).fit(numbers, labels)
     path = to_onnx(model, tmp_path / "model.onnx")
     np.testing.assert_allclose(OnnxPredictor(path).predict_proba(numbers), model.predict_proba(numbers), atol=2e-6)
+
+
+def test_pipeline_that_tells_float64_from_float32_asks_for_rows(table, labels, tmp_path):
+    model = make_pipeline(StandardScaler(), lgbm()).fit(table[NUMBERS], labels)
+    with pytest.raises(ValueError, match=r"answers float64 otherwise than float32 .* Give some rows"):
+        to_onnx(model, tmp_path / "model.onnx")
 
 
 def test_encoder_that_refuses_the_unseen_is_exported(table, labels, tmp_path):
@@ -525,6 +534,35 @@ def test_numbers_filled_with_text_are_refused(table):
     step = SimpleImputer(strategy="constant", fill_value="none").fit(given)
     with pytest.raises(ValueError, match="fills columns of numbers with the texts"):
         by_file(step, given, given)
+
+
+TREES = {
+    "mixture": VotingClassifier([("a", DecisionTreeClassifier(max_depth=6)), ("b", lgbm())], voting="soft"),
+    "mixture of pipelines": VotingClassifier(
+        [("a", make_pipeline(MinMaxScaler(), DecisionTreeClassifier()))], voting="soft"
+    ),
+    "boosted": AdaBoostClassifier(DecisionTreeClassifier(max_depth=4), n_estimators=8, random_state=0),
+    "bagged": BaggingClassifier(DecisionTreeClassifier(max_depth=4), random_state=0),
+    "calibrated": CalibratedClassifierCV(DecisionTreeClassifier(max_depth=4), cv=2),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("scaler", [StandardScaler(), None], ids=str)
+def test_thresholds_of_trees_within_other_models_are_found(table, labels, name, scaler):
+    model = make_pipeline(scaler, clone_estimator(TREES[name])).fit(table[NUMBERS], labels)
+    member = fitted_model_of(model, as_table(table[NUMBERS])).members[0]
+    found = raw_thresholds(member, table[NUMBERS], [0, 1])
+    assert sum(map(len, found.values())) > 20
+
+
+@needs_new_converters
+def test_mixture_of_trees_behind_a_step_that_rounds_otherwise_is_refused(table, labels, tmp_path):
+    mixture = VotingClassifier([("a", DecisionTreeClassifier()), ("b", DecisionTreeClassifier())], voting="soft")
+    step = make_pipeline(QuantileTransformer(n_quantiles=50), mixture)
+    model = DistilledEstimator(lgbm(), step, random_state=0).fit(table[NUMBERS], labels)
+    with pytest.raises(ParityError, match=r"may be due to .'QuantileTransformer'"):
+        model.to_onnx(tmp_path / "model.onnx")
 
 
 @needs_new_converters

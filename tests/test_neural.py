@@ -20,17 +20,24 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
+from torch import nn
 from transformers import (
+    AlbertConfig,
     AutoModel,
+    BertConfig,
     BertForSequenceClassification,
     BertModel,
     CamembertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
     GPT2Config,
+    MPNetConfig,
     XLMRobertaConfig,
 )
 
 from tabkd import DistilledEstimator
 from tabkd.neural import (
+    Attention,
     Distances,
     EmbeddingStudent,
     HardLabels,
@@ -42,7 +49,7 @@ from tabkd.neural import (
 from tabkd.neural.reading import ArrayReader
 from tabkd.neural.teachers import log_soft_targets
 from tabkd.runtime import OnnxPredictor
-from tests.neural_data import POINTS, TOKENIZER, X, Y, classifier, config, digits, layers
+from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config, digits, layers
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +214,31 @@ def test_teacher_keeps_its_bytes_mode_and_attention(teacher):
     assert teacher.model_.config._attn_implementation == attention
 
 
+SIZES = {"vocab_size": len(VOCABULARY), "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+SIZES |= {"intermediate_size": 64, "hidden_dropout_prob": 0.0, "pad_token_id": 0}
+DISTILBERT = {"vocab_size": len(VOCABULARY), "dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64, "dropout": 0.0}
+GPT2 = {"vocab_size": len(VOCABULARY), "n_embd": 32, "n_layer": 1, "n_head": 2, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes", "name"),
+    [
+        (BertConfig, SIZES, "attention_probs_dropout_prob"),
+        (AlbertConfig, SIZES, "attention_probs_dropout_prob"),
+        (DebertaV2Config, SIZES, "attention_probs_dropout_prob"),
+        (MPNetConfig, SIZES, "attention_probs_dropout_prob"),
+        (DistilBertConfig, DISTILBERT, "attention_dropout"),
+        (GPT2Config, {**GPT2, "pad_token_id": 0}, "attn_pdrop"),
+    ],
+)
+def test_maps_of_attention_are_compared_without_its_dropout(teacher, make, sizes, name):
+    settings = {"teacher": teacher, "objective": [Attention("last", heads="auto")], "epochs": 0.5}
+    fitted = [classifier(make(**sizes, **{name: p}), **settings).fit(X, Y) for p in (0.0, 0.5)]
+    same, other = (model.model_.state_dict() for model in fitted)
+    assert all(torch.equal(value, other[part]) for part, value in same.items())
+    assert 0.5 in {part.p for part in fitted[1].model_.modules() if isinstance(part, nn.Dropout)}  # as it was
+
+
 def test_unlabelled_texts_are_learnt_from_the_teacher(teacher):
     y = Y.astype(object)
     y[20:] = None
@@ -270,6 +302,14 @@ class Brightest:
 def test_unfitted_teacher_is_told_from_a_fitted_one():
     with pytest.raises(NotFittedError):
         classifier(teacher=classifier()).fit(X[:20], Y[:20])
+
+
+def test_a_class_without_a_label_is_learnt_from_the_teacher():
+    three = np.where(POINTS < -1, "low", Y)
+    teacher = classifier(config(4)).fit(X, three)
+    labels = [label if label != "low" and row < 60 else None for row, label in enumerate(three)]
+    found = classifier(teacher=teacher).fit(X, labels).predict(X)
+    assert ((found == "low") == (three == "low")).mean() > 0.95
 
 
 def test_a_list_with_nan_has_rows_without_labels(teacher):
@@ -391,3 +431,12 @@ def test_module_is_exported(tmp_path):
     model = ModuleClassifier(lambda: layers(8), epochs=1, random_state=0).fit(data, labels)
     predictor = OnnxPredictor(model.to_onnx(tmp_path / "model.onnx", data))
     np.testing.assert_allclose(predictor.predict_proba(data), model.predict_proba(data), atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", [{}, {"pad_token_id": 5}])
+def test_a_causal_model_is_told_the_tokenizers_padding(pad):
+    given = GPT2Config(**GPT2, **pad)
+    model = classifier(given, epochs=1).fit(X, Y)
+    alone = np.concatenate([model.predict_proba([text]) for text in X[:20]])
+    np.testing.assert_allclose(model.predict_proba(X[:20]), alone, atol=1e-5)
+    assert given.pad_token_id == pad.get("pad_token_id")

@@ -95,6 +95,8 @@ def test_bad_setting_is_refused(settings, error, message):
     [
         ({"objective": "bert"}, "objective must be one of .* got 'bert'"),
         ({"objective": "logits", "stages": [Stage([SoftLabels()])]}, "Give one of them"),
+        ({"stages": [1]}, "stages is a sequence of Stage, got 1"),
+        ({"stages": []}, "stages is a sequence of Stage, got nothing"),
         ({"alpha": 1.5}, r"alpha must be in \[0, 1\], got 1.5"),
         ({"temperature": 0.0}, "temperature must be > 0, got 0.0"),
         ({"objective": [Hidden([(1, 9)])]}, r"got the pair \(1, 9\)"),
@@ -120,10 +122,34 @@ def test_other_vocabulary_is_refused_where_terms_look_inside(teacher):
         classifier(teacher=teacher, tokenizer=other, objective=[Hidden("last")]).fit(X, Y)
 
 
+@pytest.mark.parametrize("objective", ["logits", [Hidden("last")]])
+def test_teacher_of_fewer_positions_is_refused(objective):
+    teacher = BertForSequenceClassification(config(max_position_embeddings=8))
+    with pytest.raises(ValueError, match=r"positions for 8 tokens, and the student's rows have up to 10.*max_length=8"):
+        classifier(teacher=teacher, objective=objective).fit(X, Y)
+
+
+def test_teacher_of_fewer_positions_teaches_texts_that_fit():
+    teacher = BertForSequenceClassification(config(max_position_embeddings=8))
+    classifier(teacher=teacher, max_length=8, epochs=0.1).fit(X, Y)
+
+
 def test_label_order_that_differs_is_refused():
     given = BertForSequenceClassification(config(id2label={0: "yes", 1: "no"}, label2id={"yes": 0, "no": 1}))
     with pytest.raises(ValueError, match=r"labels are in the order \['yes', 'no'\], those of y in the order"):
         classifier(given, epochs=1).fit(X, Y)
+
+
+@pytest.mark.parametrize("names", [["yes", "no"], ["a", "b"]])
+def test_names_of_a_configuration_are_those_of_y(names):
+    given = config(id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)})
+    model = classifier(given, epochs=0.1).fit(X, Y).model_
+    assert model.config.id2label == {0: "no", 1: "yes"} and given.id2label == dict(enumerate(names))
+
+
+def test_table_with_numbers_asks_for_its_texts():
+    with pytest.raises(TypeError, match=r"Row 0 holds 1\.0 .* name the text_columns"):
+        classifier().fit(pd.DataFrame({"text": X, "number": 1.0}), Y)
 
 
 def test_gpu_that_is_not_there_is_refused():
@@ -131,6 +157,12 @@ def test_gpu_that_is_not_there_is_refused():
         pytest.skip("there is one")
     with pytest.raises(ValueError, match="device='cuda' asks for a GPU, but torch sees none"):
         classifier(device="cuda").fit(X, Y)
+
+
+@pytest.mark.parametrize("given", [{}, {"teacher": classifier()}])
+def test_device_that_torch_does_not_know_is_refused(given):
+    with pytest.raises(ValueError, match=r"device='gpu' is none of torch's\. Use 'cpu', 'cuda', or None"):
+        classifier(device="gpu", **given).fit(X, Y)
 
 
 def test_gpu_that_trainer_does_not_train_on_is_refused():

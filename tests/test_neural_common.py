@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import pickle
+
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,6 +15,7 @@ transformers = pytest.importorskip("transformers")
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
+from transformers import AutoModel, BertModel
 
 from tabkd.neural import (
     EmbeddingStudent,
@@ -22,7 +26,7 @@ from tabkd.neural import (
     TransformerClassifier,
     TransformerRegressor,
 )
-from tests.neural_data import TOKENIZER, config
+from tests.neural_data import POINTS, TOKENIZER, X, Y, config
 
 QUICK = {"epochs": 8, "learning_rate": 0.05, "batch_size": 64, "device": "cpu", "random_state": 0}
 
@@ -70,3 +74,37 @@ OF_TEXTS = [EmbeddingStudent, MaskedLanguageModel, QuestionAnswerer, Transformer
 @pytest.mark.parametrize("check", WITHOUT_ROWS, ids=lambda check: check.__name__)
 def test_scikit_learn_check_that_needs_no_rows(estimator, check):
     check(estimator.__name__, estimator(config(), tokenizer=TOKENIZER))
+
+
+ASKED = [{"question": "good", "context": "bad film", "answers": [{"text": "film", "answer_start": 4}]}] * 8
+VECTORS = np.resize(np.eye(32, dtype=np.float32), (len(X), 32))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("estimator", "given"),
+    [
+        (EmbeddingStudent, (X, VECTORS)),
+        (MaskedLanguageModel, (X,)),
+        (QuestionAnswerer, (ASKED,)),
+        (TransformerClassifier, (X, Y)),
+        (TransformerRegressor, (X, POINTS)),
+    ],
+)
+def test_weights_in_half_precision_are_trained_in_float32(estimator, given, dtype):
+    model = AutoModel.from_config(config(1), dtype=dtype)
+    settings = {"tokenizer": TOKENIZER, "max_length": 16, "epochs": 0.1, "device": "cpu", "random_state": 0}
+    settings |= {"stride": 4} if estimator is QuestionAnswerer else {}
+    for made in (model, model.config):
+        fitted = estimator(made, **settings).fit(*given)
+        for again in (fitted, pickle.loads(pickle.dumps(fitted))):
+            assert {value.dtype for value in again.model_.state_dict().values()} == {torch.float32}
+    assert model.dtype == dtype
+
+
+@pytest.mark.parametrize("estimator", [EmbeddingStudent, TransformerClassifier])
+def test_model_without_a_pooler_is_pickled(estimator):
+    model = BertModel(config(1), add_pooling_layer=False)
+    again = pickle.loads(pickle.dumps(estimator(model, tokenizer=TOKENIZER))).model
+    assert again.pooler is None
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())

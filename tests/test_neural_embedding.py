@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from neural_data import POINTS, TOKENIZER, VOCABULARY, WORDS, X, classifier, config
+from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -46,7 +48,7 @@ def test_vectors_of_a_teacher_are_learnt(teacher):
     assert ((teacher.transform(X) - COUNTS) ** 2).mean() < 0.1 * COUNTS.var()
 
 
-@pytest.mark.parametrize("objective", [[Vectors("cosine")], [Similarities()], [Vectors(), Vectors("cosine")]])
+@pytest.mark.parametrize("objective", [[Vectors("cosine")], Similarities(), [Vectors(), Vectors("cosine")]])
 def test_each_objective_brings_cosines_closer_to_the_teachers(objective):
     def similarities(vectors):
         units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -121,6 +123,16 @@ def test_learned_projector_is_left_behind():
     model = student(config(1, 16), projector="linear").fit(X, COUNTS)
     assert model.transform(X[:3]).shape == (3, 16)
     assert isinstance(model.model_, Embedder)
+
+
+def test_similarities_compare_vectors_of_any_width():
+    assert student(objective=[Similarities()], epochs=1).fit(X, COUNTS).transform(X[:3]).shape == (3, 32)
+
+
+def test_sparse_vectors_are_learnt():
+    counts = CountVectorizer(vocabulary=WORDS[:8], binary=True).fit(X)
+    sparse, dense = (student(dimensions=8, epochs=1, teacher=given).fit(X) for given in (counts, COUNTS))
+    np.testing.assert_array_equal(sparse.transform(X), dense.transform(X))
 
 
 def test_first_token_is_the_vector_with_cls():
@@ -206,6 +218,31 @@ def test_unknown_parts_of_a_folder_are_refused(teacher, tmp_path):
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     with pytest.raises(ValueError, match="WeightedLayerPooling"):
         EmbeddingStudent.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "setting"),
+    [
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "find: "}, "default_prompt_name": "query"}),
+    ],
+)
+def test_settings_that_change_texts_are_refused(teacher, tmp_path, file, setting):
+    folder = teacher.save_pretrained(tmp_path)
+    (folder / file).write_text(json.dumps(setting), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"has the setting {list(setting)[-1]}"):
+        EmbeddingStudent.from_pretrained(folder)
+
+
+def test_dense_layer_without_a_bias_is_read(teacher, tmp_path):
+    model = copy.deepcopy(teacher)
+    model.model_.dense.bias.data.zero_()
+    part = model.save_pretrained(tmp_path) / "2_Dense"
+    settings = json.loads((part / "config.json").read_text(encoding="utf-8"))
+    (part / "config.json").write_text(json.dumps(settings | {"bias": False}), encoding="utf-8")
+    weights = load_file(part / "model.safetensors")
+    save_file({"linear.weight": weights["linear.weight"]}, part / "model.safetensors")
+    np.testing.assert_allclose(EmbeddingStudent.from_pretrained(tmp_path).transform(X), model.transform(X), atol=1e-6)
 
 
 def distilbert():

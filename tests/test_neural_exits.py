@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -14,7 +15,7 @@ pytest.importorskip("transformers")
 
 from neural_data import TOKENIZER, VOCABULARY, X, Y, classifier, config
 from torch import nn
-from transformers import DebertaV2Config, DistilBertConfig
+from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, RobertaConfig
 
 from tabkd.neural import HardLabels, MaskedLanguageModel, SelfDistillation, Stage, shrink
 from tabkd.neural.exits import ExitModel
@@ -165,6 +166,11 @@ def test_exits_that_do_not_fit_are_named(objective, message):
         classifier(config(4), objective=objective).fit(X, Y)
 
 
+def test_one_encoder_has_no_place_for_an_exit():
+    with pytest.raises(ValueError, match=r"the model has one\. Give it two or more"):
+        classifier(config(1), objective=SelfDistillation([1])).fit(X, Y)
+
+
 def test_it_has_no_teacher_but_itself(fitted):
     with pytest.raises(ValueError, match="its own teacher"):
         leaving().set_params(teacher=fitted).fit(X, Y)
@@ -181,6 +187,46 @@ def test_it_stands_by_itself(given):
 def test_raw_text_has_no_exits():
     with pytest.raises(ValueError, match="SelfDistillation is all that a classifier learns"):
         MaskedLanguageModel(config(4), tokenizer=TOKENIZER, objective=SelfDistillation()).fit(X)
+
+
+def gpt2():
+    return GPT2Config(vocab_size=len(VOCABULARY), n_embd=32, n_layer=4, n_head=2, n_positions=24, pad_token_id=0)
+
+
+def padded_on_the_left():
+    tokenizer = copy.deepcopy(TOKENIZER)
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def causal():
+    return leaving(gpt2()).fit(X, Y)
+
+
+def test_exits_of_a_causal_model_read_its_last_token(causal):
+    for proba in exits_of(causal, X):
+        assert (causal.classes_[proba.argmax(1)] == Y).mean() > 0.85
+
+
+@pytest.mark.parametrize("confidence", [None, *CONFIDENCES])
+def test_file_of_a_causal_model_answers_with_the_exits(tmp_path, causal, confidence):
+    causal.model_.exit_confidence = confidence
+    found = OnnxPredictor(causal.to_onnx(tmp_path / "exits.onnx", texts=X)).predict_proba(X)
+    np.testing.assert_allclose(found, causal.predict_proba(X), atol=1e-5)
+
+
+def test_rows_are_cut_to_the_positions_of_the_transformer_inside():
+    sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    given = RobertaConfig(vocab_size=len(VOCABULARY), max_position_embeddings=20, pad_token_id=0, **sizes)
+    assert leaving(given).set_params(epochs=0.1).fit(X, Y).reader_.max_length == 19
+
+
+def test_exits_never_read_padding():
+    model = leaving().set_params(tokenizer=padded_on_the_left(), epochs=0.1).fit(X, Y)
+    ids = model.reader_.collated(model.reader_.encoded(X))
+    places = model.model_.places(ids["attention_mask"])
+    assert (ids["input_ids"][torch.arange(len(X)), places] == TOKENIZER.cls_token_id).all()
 
 
 def test_given_model_stays_as_it_was(fitted):

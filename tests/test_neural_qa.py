@@ -173,6 +173,10 @@ def test_padding_has_no_part_in_the_divergence():
         ("《서울》", ["서울"], "korquad", (1, 1)),
         ("서울 시", ["서울시"], "korquad", (0, 1)),
         ("서울특별시", ["서울"], "korquad", (0, 4 / 7)),
+        ("3.1운동", ["31운동"], "korquad", (1, 1)),
+        ("U.S.", ["us"], "korquad", (1, 1)),
+        ("3.1운동", ["3·1운동"], "korquad", (0, 8 / 9)),
+        ("「님의 침묵」", ["님의 침묵"], "korquad", (0, 0.8)),
     ],
 )
 def test_marks_are_those_of_the_papers(found, answers, metric, expected):

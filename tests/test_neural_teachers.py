@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,6 +28,7 @@ from tabkd.neural.reading import ArrayReader, TextReader
 from tabkd.neural.teachers import log_soft_targets
 from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
 
+ROOT = Path(__file__).parent.parent
 READER = TextReader(TOKENIZER, None, None, 24)
 
 
@@ -93,3 +99,31 @@ def test_same_teacher_is_asked_once(kept, tmp_path):
     teacher.predict(X[:3])
     kept(teacher)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+RACE = """
+import sys, time
+import numpy as np
+from tests.neural_data import X, Y, classifier, config
+class Slow:
+    classes_ = np.array(["no", "yes"])
+    def predict_proba(self, rows):
+        time.sleep(2)
+        return np.full((len(rows), 2), 0.5)
+classifier(config(1), teacher=Slow(), cache=sys.argv[1], epochs=0.1).fit(X, Y)
+"""
+
+
+def test_processes_share_a_folder(tmp_path):
+    several = [subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path)], cwd=ROOT) for _ in range(2)]
+    assert [process.wait() for process in several] == [0, 0]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_damaged_file_is_named(kept, tmp_path):
+    teacher = regressor(POINTS)
+    kept(teacher)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=rf"'{re.escape(str(file))}' is damaged .* Delete it"):
+        kept(teacher)

@@ -19,7 +19,10 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
 from torch import nn
 from torch.nn import functional as F
 from transformers import BertForSequenceClassification
@@ -155,11 +158,11 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     whole = classifier(output_dir=tmp_path / "whole", epochs=6, training_args=arguments).fit(X, Y)
     folder = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], cwd=ROOT)
-    while not list(folder.glob("stage-0/checkpoint-*/trainer_state.json")) and process.poll() is None:
+    while not list(folder.glob("*/stage-0/checkpoint-*/trainer_state.json")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (folder / "stage-0" / "student.pt").exists()
+    assert not list(folder.glob("*/stage-0/student.pt"))
     resumed = classifier(output_dir=folder, epochs=6, training_args=arguments).fit(X, Y)
     for name, value in whole.model_.state_dict().items():
         assert torch.equal(value, resumed.model_.state_dict()[name]), name
@@ -167,7 +170,7 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
 
 def test_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     fitted = classifier(output_dir=tmp_path, epochs=2).fit(X[:40], Y[:40])
-    stage = tmp_path / "stage-0"
+    (stage,) = tmp_path.glob("*/stage-0")
     (stage / "student.pt").unlink()
     half = stage / "checkpoint-99"
     half.mkdir()
@@ -179,8 +182,9 @@ def test_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
 def test_history_of_a_training_that_goes_on_holds_all_of_it(tmp_path):
     settings = {"output_dir": tmp_path, "epochs": 3, "training_args": {"save_total_limit": 3}}
     whole = classifier(**settings).fit(X[:40], Y[:40], eval_set=(X[40:80], Y[40:80])).history_
-    (tmp_path / "stage-0" / "student.pt").unlink()
-    last = max(tmp_path.glob("stage-0/checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+    (stage,) = tmp_path.glob("*/stage-0")
+    (stage / "student.pt").unlink()
+    last = max(stage.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
     shutil.rmtree(last)
     again = classifier(**settings).fit(X[:40], Y[:40], eval_set=(X[40:80], Y[40:80])).history_
     assert len(whole) == 3 and again == whole
@@ -213,6 +217,25 @@ def test_what_trainer_does_to_bare_transformers_is_refused(arguments, message):
         classifier(epochs=1, training_args=arguments).fit(X[:40], Y[:40])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prediction_loss_only": True}, "prediction_loss_only=True, .* Leave it out"),
+        ({"dataloader_drop_last": True}, "leaves none of 20 evaluation rows in batches of 64"),
+    ],
+)
+def test_what_leaves_no_scores_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(epochs=1, training_args=arguments).fit(X[:40], Y[:40], eval_set=(X[40:60], Y[40:60]))
+
+
+def test_last_batch_too_small_for_its_normalisation_is_named():
+    data, labels = digits()
+    normed = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+    with pytest.raises(ValueError, match=r"last batch, .* batch_size, or training_args=.*dataloader_drop_last"):
+        ModuleClassifier(normed, epochs=1, random_state=0).fit(data[:65], np.resize(labels, 65))
+
+
 def test_modules_that_keep_their_activations_say_so():
     data, labels = digits()
     with pytest.raises(ValueError, match="checkpoint activations, which transformers alone do"):
@@ -242,10 +265,40 @@ def test_teacher_that_was_training_goes_on_training(teacher):
     assert [part.training for part in module.modules()] == modes
 
 
-def test_folder_of_another_training_is_refused(tmp_path):
-    classifier(output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
-    with pytest.raises(ValueError, match="holds checkpoints of another training"):
-        classifier(output_dir=tmp_path, epochs=1).fit(X[:60], Y[:60])
+FLIPPED = np.where(Y == "yes", "no", "yes")
+MANY = X * 10
+CHANGED = [MANY[0], "dull plot", *MANY[2:]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"X": X[:40]}, {"X": X[40:80]}),
+        ({"model": config(1)}, {"model": BertForSequenceClassification(config(1))}),
+        ({"eval_set": (X[:40], Y[:40])}, {"eval_set": (X[:40], FLIPPED[:40])}),
+        ({}, {"eval_set": (X[:40], Y[:40])}),
+        ({"eval_set": (X[:40], Y[:40])}, {"eval_set": (X[:40], Y[:40]), "metric": "neg_log_loss"}),
+        ({"X": MANY, "training_args": {"max_steps": 1}}, {"X": CHANGED, "training_args": {"max_steps": 1}}),
+    ],
+    ids=["rows", "weights", "evaluation labels", "evaluation", "metric", "one of many rows"],
+)
+def test_each_training_has_a_folder_of_its_own(tmp_path, first, second):
+    for given in (first, second):
+        texts = given.get("X", X[40:80])
+        settings = {name: value for name, value in given.items() if name not in ("X", "eval_set")}
+        fitted = classifier(output_dir=tmp_path, epochs=1, **settings)
+        fitted.fit(texts, np.resize(Y, len(texts)), eval_set=given.get("eval_set"))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_students_of_a_distilled_estimator_share_a_folder(tmp_path):
+    vector = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    alone, kept, again = (
+        DistilledEstimator(vector, classifier(epochs=1, output_dir=folder), random_state=0).fit(X, Y)
+        for folder in (None, tmp_path, tmp_path)
+    )
+    np.testing.assert_array_equal(kept.predict_proba(X), alone.predict_proba(X))
+    np.testing.assert_array_equal(again.predict_proba(X), alone.predict_proba(X))
 
 
 TWO_PROCESSES = """
@@ -267,13 +320,6 @@ np.save(f"{folder}/{size}.npy", student.predict_proba(X))
 """
 
 
-def test_folder_of_a_training_from_other_weights_is_refused(tmp_path):
-    first, second = (BertForSequenceClassification(config(1)) for _ in range(2))
-    classifier(first, output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
-    with pytest.raises(ValueError, match="checkpoints of another training"):
-        classifier(second, output_dir=tmp_path, epochs=1).fit(X[:40], Y[:40])
-
-
 def test_training_without_a_random_state_goes_on(tmp_path):
     one, two = (classifier(output_dir=tmp_path, epochs=1, random_state=None).fit(X[:40], Y[:40]) for _ in range(2))
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
@@ -288,6 +334,11 @@ def test_a_stage_that_shows_in_no_score_keeps_its_last_state(teacher):
 def test_control_of_stages_takes_as_many_epochs():
     stages = [Stage([Hidden("last")], 2), Stage([SoftLabels()], 1)]
     assert len(classifier(stages=stages, validation_fraction=0.2).fit(X, Y).history_) == 3
+
+
+def test_one_stage_stands_by_itself():
+    alone, listed = (classifier(stages=given).fit(X, Y) for given in (Stage(HardLabels()), [Stage(HardLabels())]))
+    np.testing.assert_array_equal(alone.predict_proba(X), listed.predict_proba(X))
 
 
 def test_stages_that_need_no_teacher_are_kept_without_one():

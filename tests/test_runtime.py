@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,8 @@ GIVEN = {
     "pandas unnamed": lambda t: pd.DataFrame(t, dtype=object).set_axis(range(5), axis=1),
     "pandas more columns": lambda t: pd.DataFrame({"id": [1, 2, 3], **dict(reversed(t.items()))}),
     "polars": polars_frame,
+    "pyarrow": lambda t: pytest.importorskip("pyarrow").table(t),
+    "pyarrow batch": lambda t: pytest.importorskip("pyarrow").table(t).to_batches()[0],
 }
 
 
@@ -217,8 +220,21 @@ def test_regression_with_one_output_is_one_dimensional():
     assert loaded(one_value()).predict(np.array([[1], [2]])).tolist() == [1, 2]
 
 
+def test_frame_of_one_row_is_a_row(predictor):
+    for frame in (pd.DataFrame([ROW]), polars_frame({name: [cell] for name, cell in ROW.items()})):
+        assert predictor.predict_one(frame) == ANSWER
+
+
 def test_row_of_a_frame_is_a_row(predictor):
     assert predictor.predict_one(pd.Series(ROW, dtype=object)) == ANSWER
+
+
+def test_pickled_predictor_answers_the_same(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(echo().SerializeToString())
+    for given in (echo().SerializeToString(), tmp_path / "m.onnx"):
+        copied = pickle.loads(pickle.dumps(OnnxPredictor(given, n_threads=2, batch_size=7)))
+        np.testing.assert_array_equal(copied.predict(TABLE), ANSWERS)
+        assert copied.session.get_session_options().intra_op_num_threads == 2
 
 
 def test_a_predictor_may_be_shared_by_threads():
@@ -241,6 +257,12 @@ def test_missing_column_is_named_with_one_like_it(predictor, given):
     table = {name.replace("rooms", "room"): values for name, values in TABLE.items()}
     with pytest.raises(ValueError, match=r"lacks the columns \['rooms'\] \('rooms': there is 'room'\)"):
         predictor.predict(GIVEN[given](table))
+
+
+@pytest.mark.parametrize("row", [None, 3])
+def test_one_row_that_is_no_mapping_is_refused(predictor, row):
+    with pytest.raises(ValueError, match=r"A row maps the names of columns to values, but this one is"):
+        predictor.predict_one(row)
 
 
 def test_missing_column_of_one_row_is_named(predictor):
@@ -309,7 +331,10 @@ def test_file_of_somebody_else_is_refused():
         loaded(model)
 
 
-@pytest.mark.parametrize("metadata", ["{", "[]", "{}", json.dumps({"format": 1, "columns": [{"name": "a"}]})])
+DAMAGED = [{"columns": [{"name": "a"}]}, {"opsets": []}, {"threshold": "a"}, {"tie": None}]
+
+
+@pytest.mark.parametrize("metadata", ["{", "[]", "{}", *(json.dumps({**described(), **more}) for more in DAMAGED)])
 def test_damaged_metadata_are_refused(metadata):
     model = echo()
     model.metadata_props[0].value = metadata
@@ -321,6 +346,23 @@ def test_metadata_of_another_model_are_refused():
     model = echo()
     model.metadata_props[0].value = json.dumps(described(columns=COLUMNS[1:]))
     with pytest.raises(ValueError, match="its inputs are not those in its metadata"):
+        loaded(model)
+
+
+@pytest.mark.parametrize("more", [{"outputs": []}, {"outputs": ["probabilities", "label"]}])
+def test_outputs_of_another_model_are_refused(more):
+    model = echo()
+    model.metadata_props[0].value = json.dumps({**described(), **more})
+    with pytest.raises(ValueError, match="its outputs are not those in its metadata"):
+        loaded(model)
+
+
+@pytest.mark.parametrize("classes", [["no"], ["no", "yes", "perhaps"]])
+def test_classes_of_another_model_are_refused(classes):
+    model = classifier(["no", "yes"])
+    columns = [{"name": "p", "kind": "number", "type": "float"}]
+    model.metadata_props[0].value = json.dumps(described("classification", columns=columns, classes=classes))
+    with pytest.raises(ValueError, match="its outputs are not those in its metadata"):
         loaded(model)
 
 

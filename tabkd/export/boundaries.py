@@ -1,14 +1,16 @@
-"""Where in the raw columns a model decides: the thresholds of trees that stand behind the steps of a pipeline."""
+"""Where in the raw columns a model decides: the thresholds of trees behind steps, and within other models."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
+from sklearn.pipeline import Pipeline
 
 from tabkd._compat import take_rows
 from tabkd.export.compare import reads_doubles
@@ -17,9 +19,12 @@ from tabkd.learners import Member
 
 __all__ = ["raw_thresholds"]
 
+_Step = Callable[[Any], Any]
 #: Beyond, scalers overflow float32, and scikit-learn refuses what is infinite.
 _LARGEST = 2.0**64
 _LARGEST_INTEGER = 2.0**24
+#: Where models that are made of others keep these.
+_PARTS = ("estimators_", "calibrated_classifiers_", "best_estimator_", "estimator_", "regressor_", "estimator")
 #: Where it is looked up whether a number that the trees read follows a raw one.
 _MAGNITUDES = 10.0 ** np.arange(-6, 13)
 
@@ -30,7 +35,7 @@ def raw_thresholds(member: Member, sample: Any, columns: Sequence[int]) -> dict[
     Parameters
     ----------
     member : Member
-        With steps.
+        That is no sum of trees by itself.
     sample : DataFrame or ndarray
         Encoded rows; the first one is what the other columns hold meanwhile.
     columns : sequence of int
@@ -43,17 +48,37 @@ def raw_thresholds(member: Member, sample: Any, columns: Sequence[int]) -> dict[
         it to and fro, are left out.
     """
     base = take_rows(sample, [0])
-    estimator = member.adapter.estimator
-
-    def prepared(rows: Any) -> np.ndarray:
-        made = member.prepared(rows)
-        numbers = np.asarray(made.toarray() if issparse(made) else made)
-        return numbers if reads_doubles(estimator) else numbers.astype(np.float32)
-
+    grouped: dict[tuple[_Step, bool], dict[int, np.ndarray]] = {}
+    found: dict[int, list[np.ndarray]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trees = read_trees(estimator, prepared(base).shape[1], {})
-        return {} if trees is None else _crossings(prepared, base, trees.thresholds(), columns)
+        for prepare, doubles, thresholds in _inside(member.adapter.estimator, member.prepared, base):
+            known = grouped.setdefault((prepare, doubles), {})
+            known.update({feature: np.union1d(known.get(feature, []), more) for feature, more in thresholds.items()})
+        for (prepare, doubles), thresholds in grouped.items():
+            prepared = partial(_numbers_of, prepare, np.float64 if doubles else np.float32)
+            for column, numbers in _crossings(prepared, base, thresholds, columns).items():
+                found.setdefault(column, []).append(numbers)
+    return {column: np.unique(np.concatenate(parts)) for column, parts in found.items()}
+
+
+def _inside(estimator: Any, prepare: _Step, base: Any) -> Iterator[tuple[_Step, bool, dict[int, np.ndarray]]]:
+    """For all trees that a model is made of: what makes what they read, whether they read float64, their thresholds."""
+    if isinstance(estimator, Pipeline):
+        yield from _inside(estimator[-1], lambda rows: estimator[:-1].transform(prepare(rows)), base)
+        return
+    trees = read_trees(estimator, prepare(base).shape[1], {})
+    if trees is not None:
+        yield prepare, reads_doubles(estimator), trees.thresholds()
+        return
+    parts: Any = next((getattr(estimator, name) for name in _PARTS if hasattr(estimator, name)), [])
+    for part in parts if isinstance(parts, list) else [parts]:
+        yield from _inside(part, prepare, base)
+
+
+def _numbers_of(prepare: _Step, dtype: type, rows: Any) -> np.ndarray:
+    made = prepare(rows)
+    return np.asarray(made.toarray() if issparse(made) else made).astype(dtype)
 
 
 def _crossings(

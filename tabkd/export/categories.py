@@ -126,7 +126,13 @@ def _cells(values: Sequence[Any]) -> pd.Series:
 def _readable(values: list[Any], none: bool) -> dict[int, Any]:
     """The categories that a file can meet, by place: a missing one, None here, is that of None or of NaN, or ``""``."""
     missing = [i for i, value in enumerate(values) if value is None or value != value]
-    meant = [i for i in missing if (values[i] is None) == none] or [i for i, value in enumerate(values) if value == ""]
+    empty = [i for i, value in enumerate(values) if isinstance(value, str) and not value]
+    if len(missing) + len(empty) > 1:
+        raise ValueError(
+            'An encoder of categories tells None, NaN and "" apart, which are one in a file. Fill the gaps with one '
+            "kind of missing value before fit."
+        )
+    meant = [i for i in missing if (values[i] is None) == none] or empty
     known = {i: value for i, value in enumerate(values) if i not in missing}
     return known | dict.fromkeys(meant)
 

@@ -33,7 +33,7 @@ def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str,
     Raises
     ------
     ValueError
-        If skl2onnx does not know the estimator, or the graph is in float64.
+        If skl2onnx does not know the estimator, or not in ONNX's own operators, or the graph is in float64.
     """
     if graph.dtype is not np.float32:
         raise ValueError(
@@ -54,6 +54,11 @@ def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str,
             f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} Use trees, a linear model or "
             "a network, and steps that skl2onnx supports."
         ) from error
+    if foreign := {node.domain for node in model.graph.node} - {"", "ai.onnx.ml"}:
+        raise ValueError(
+            f"{type(estimator).__name__} cannot be exported: it needs operators of {', '.join(sorted(foreign))}, which "
+            "are no part of ONNX. Use trees, a linear model or a network."
+        )
     graph.converted.append(type(estimator).__name__)
     outputs = _inlined(graph, model, [value for _, value, _, _ in inputs])
     answer = outputs[1] if classifier else outputs[0]

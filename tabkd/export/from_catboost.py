@@ -27,8 +27,16 @@ _MOST_NUMBERS = 2**18
 
 
 def output_link(estimator: Any) -> str:
-    """What CatBoost applies to the sum of a regressor's trees: ``"identity"`` or ``"exp"``."""
+    """What CatBoost applies to the sum of a regressor's trees: ``"identity"`` or ``"exp"``.
+
+    Raises
+    ------
+    ValueError
+        If it answers with something else.
+    """
     loss = estimator.get_all_params().get("loss_function", "RMSE").partition(":")[0]
+    if loss == "RMSEWithUncertainty":
+        raise ValueError("CatBoost's loss 'RMSEWithUncertainty' cannot be exported exactly. Use 'RMSE'.")
     return "exp" if loss in ("Poisson", "Tweedie") else "identity"
 
 

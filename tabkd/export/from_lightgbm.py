@@ -54,8 +54,10 @@ def read_lightgbm(estimator: Any, n_features: int) -> Trees:
     Raises
     ------
     ValueError
-        If the model has linear leaves, or takes zeros for missing.
+        If the model has linear leaves, takes zeros for missing, or leaves out trees for some rows.
     """
+    if estimator.get_params().get("pred_early_stop"):
+        raise ValueError("LightGBM's pred_early_stop=True leaves out trees, as no file does. Fit without it.")
     booster = estimator.booster_
     header, n_outputs = _header(estimator), booster.num_model_per_iteration()
     best = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()

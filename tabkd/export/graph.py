@@ -49,6 +49,12 @@ class Graph:
         return self._type(self.dtype)
 
     @property
+    def mixes_trees(self) -> bool:
+        """Whether trees are of both operators, of which no version of ONNX has more than one."""
+        kinds = {node.op_type for node in self.nodes}
+        return "TreeEnsemble" in kinds and not kinds.isdisjoint({"TreeEnsembleRegressor", "TreeEnsembleClassifier"})
+
+    @property
     def helper(self) -> Any:
         """``onnx.helper``."""
         return optional_import("onnx.helper", needed_by="to_onnx", extra="all")

@@ -58,6 +58,11 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
     -------
     list of str
         ``label`` and ``probabilities``, or ``prediction``.
+
+    Raises
+    ------
+    ValueError
+        If labels are floats that float32 does not tell apart.
     """
     if model.classes is None:
         return [graph.output("prediction", predictions, graph.dtype, n_outputs)]
@@ -69,6 +74,8 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
         above = graph.add("Greater", graph.columns(predictions, 1), graph.constant(float(model.threshold)))
         codes = graph.add("Cast", above, to=7)
     labels: np.ndarray = model.classes.astype(label_dtype(model.classes))
+    if len(np.unique(labels)) < len(labels):
+        raise ValueError(f"The labels {model.classes.tolist()} are equal in float32. Make them text or whole numbers.")
     if labels.dtype.kind != "i" or not np.array_equal(labels, np.arange(len(labels))):
         codes = graph.add("Gather", graph.constant(labels), codes, axis=0)
     return [

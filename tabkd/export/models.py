@@ -59,7 +59,10 @@ def scoring_trees(adapter: Adapter, n_features: int, texts: Texts) -> Trees | No
         return trees
     seen, classes = _seen(adapter), np.asarray(adapter.classes)
     if adapter.link in ("logit", "softmax"):
-        return trees if np.array_equal(seen, classes) else None
+        if not np.array_equal(seen, classes):
+            return None
+        # The log-odds of two classes are how far apart their margins are.
+        return linear(trees, [[-1.0], [1.0]], [0.0]) if len(classes) == trees.n_outputs == 2 else trees
     if family(estimator) == "sklearn" and "Gradient" not in type(estimator).__name__:
         places = _placed(seen, classes)[:, 1 if len(classes) == 2 else 0 :]
         return linear(trees, places, np.zeros(places.shape[1]))
@@ -90,7 +93,7 @@ def add_tree_scores(graph: Graph, features: str, trees: Trees, link: str, classe
 
 
 def _completed(graph: Graph, scores: str, trees: Trees, link: str, classes: np.ndarray | None) -> str:
-    both = classes is not None and link == "probability" and trees.n_outputs == 1
+    both = classes is not None and len(classes) == 2 and link == "probability" and trees.n_outputs == 1
     return _add_both(graph, scores) if both else scores
 
 
@@ -210,7 +213,7 @@ def _add_probabilities(table: Table, estimator: Any) -> str:
     name = type(estimator).__name__
     trees = read_trees(estimator, table.width, {})
     if trees is not None:
-        return _add_linked(table.graph, estimator, _add_trees(table, estimator, trees))
+        return _add_linked(table.graph, estimator, _add_trees(table, estimator, trees), trees.n_outputs)
     if hasattr(estimator, "add_nodes"):
         return estimator.add_nodes(table)
     if isinstance(estimator, Pipeline):
@@ -230,10 +233,9 @@ def _with_complement(graph: Graph, positive: str, estimator: Any) -> str:
     return graph.concat([graph.add("Sub", graph.constant(1.0), positive), positive])
 
 
-def _add_linked(graph: Graph, estimator: Any, scores: str) -> str:
+def _add_linked(graph: Graph, estimator: Any, scores: str, n_scores: int) -> str:
     """A tree classifier's probabilities from its scores, whatever link it has."""
-    kind, n_classes = family(estimator), len(estimator.classes_)
-    params = estimator.get_params()
+    kind, params = family(estimator), estimator.get_params()
     if kind == "sklearn" and "Gradient" not in type(estimator).__name__:
         return scores
     if averages_trees(estimator):
@@ -250,7 +252,7 @@ def _add_linked(graph: Graph, estimator: Any, scores: str) -> str:
     elif params.get("loss") == "exponential":
         factor = 2.0
     scaled = scores if factor == 1 else graph.add("Mul", scores, graph.constant(factor))
-    if n_classes == 2:
+    if n_scores == 1:
         return _with_complement(graph, graph.add("Sigmoid", scaled), estimator)
     return graph.add("Sigmoid", scaled) if one_vs_all else graph.add("Softmax", scaled, axis=1)
 

@@ -86,15 +86,18 @@ def _unit(parts: Sequence[Tree]) -> float | None:
 
 
 def _add_sum(graph: Graph, features: str, parts: Sequence[Tree], base: np.ndarray) -> str:
+    if not parts:
+        rows = graph.add("Concat", graph.add("Shape", features, end=1), graph.constant([1]), axis=0)
+        return graph.add("Expand", graph.constant(base[None]), rows)
     levels = [_levels(tree) for tree in parts]
-    if parts and all(level is not None for level in levels):
+    if all(level is not None for level in levels):
         return _add_oblivious(graph, features, [level for level in levels if level is not None], base)
     shares = any(_shares_nodes(tree) for tree in parts)
     if shares and graph.dtype is np.float64:
         raise ValueError("Splits on sets of categories cannot be exported with precision='float64'. Use float32.")
-    if (graph.compact or graph.dtype is np.float64) and parts and not shares:
+    if (graph.compact or graph.dtype is np.float64) and not shares:
         return _add_ensemble(graph, features, parts, base)
-    scores = _add_regressor(graph, features, parts or [Tree.leaf(np.zeros(len(base)))], base)
+    scores = _add_regressor(graph, features, parts, base)
     return graph.cast(scores)  # the operator answers in float32, whatever it is asked in
 
 

@@ -23,9 +23,9 @@ from tabkd.export.head import add_outputs, add_predictions, tie_of
 from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
 from tabkd.export.inputs import Inputs
 from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
-from tabkd.export.parity import EXTREMES, ParityError, Proof, adversarial_rows, prove
+from tabkd.export.parity import EXTREMES, ParityError, adversarial_rows, prove
 from tabkd.export.pipelines import add_prepared
-from tabkd.export.plain import fitted_model_of, is_plain
+from tabkd.export.plain import check_made_rows, fitted_model_of, is_plain
 from tabkd.export.trees import Trees, merge, offset_features
 from tabkd.families import family
 from tabkd.files import output_path, replacing
@@ -63,7 +63,8 @@ def to_onnx(
         Fitted. Plain are LightGBM, XGBoost, CatBoost and scikit-learn estimators and pipelines.
     path : str or Path
     X : table of shape (n_samples, n_features), optional
-        Rows to replay too. A plain estimator that reads text columns needs some, for their names and texts.
+        Rows to replay too. A plain estimator that reads text columns needs some, for their names and texts, and one
+        that answers float64 otherwise than float32 some of the type that it was fitted on.
     inputs : {"columns", "matrix"}
         One typed ``[N, 1]`` input per column under its own name, or one float32 ``[N, F]`` input ``features`` in which
         a category is its code: faster for callers who have a matrix.
@@ -104,10 +105,8 @@ def to_onnx(
         raise ValueError(f'precision must be "float32" or "float64", got {precision!r}.')
     given = None if X is None else as_table(X)
     fitted = fitted_model_of(model, given)
-    graph = Graph(_PRECISIONS[precision], compact=compact)
-    columns = Inputs(graph, fitted.encoder, inputs)
     readings = [_Reading.of(model, given) for model in _models(fitted)]
-    _add_answers(graph, fitted, columns, readings)
+    graph, columns = _built(fitted, readings, inputs, _PRECISIONS[precision], compact)
     outputs = [info.name for info in graph.outputs]
     described: dict[str, Any] = {
         "format": FORMAT,
@@ -130,14 +129,25 @@ def to_onnx(
             f"{type(model).__name__} has no thresholds that would tell which numbers to prove the file on. Give some "
             "rows, to_onnx(model, path, X=X)."
         )
+    tables = _tables(fitted, given, thresholds)
+    if is_plain(model):
+        check_made_rows(model, fitted, tables[-1], given)
     try:
-        proof = _proof(fitted, OnnxPredictor(sealed(made, described)), given, thresholds)
+        predictor, n_thresholds = OnnxPredictor(sealed(made, described)), sum(map(len, thresholds.values()))
+        proof = prove(fitted, predictor, tables, n_thresholds)
     except ParityError as error:
         if not graph.converted:
             raise
         raise ParityError(
             f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds otherwise than "
             "scikit-learn. Leave such a step out before trees, which need no scaling, or take another one."
+        ) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):  # whose errors have no base of their own
+            raise
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported: the graph, with {graph.converted} converted by skl2onnx, does "
+            f"not run ({str(error).rpartition(' : ')[2].strip()}). Use trees, a linear model or a network."
         ) from error
     described["proof"] = asdict(proof)
     with replacing(path) as temporary:
@@ -175,7 +185,7 @@ class _Reading:
         """Columns of the model's table, and thresholds that stand there."""
         encoder = self.model.encoder
         for member, part in zip(self.model.members, self.parts, strict=True):
-            if part is None and member.steps:
+            if part is None:
                 numeric = [i for i, column in enumerate(encoder.columns) if column.kind in ("number", "integer")]
                 found = raw_thresholds(member, self.sample, numeric)
             else:
@@ -209,6 +219,16 @@ def _sample(model: FittedModel, given: Any) -> Any:
     if isinstance(given, pd.DataFrame):  # and one with a gap, for each column that has any
         rows |= {int(np.argmax(gaps)) for _, column in given.items() if (gaps := column.isna().to_numpy()).any()}
     return encoder.transform(take_rows(given, sorted(rows)))
+
+
+def _built(
+    fitted: FittedModel | FittedAverage, readings: Sequence[_Reading], layout: str, dtype: type, compact: bool
+) -> tuple[Graph, Inputs]:
+    """The graph of all answers, and its inputs; as if not compact where some of its trees cannot be."""
+    graph = Graph(dtype, compact=compact)
+    inputs = Inputs(graph, fitted.encoder, layout)
+    _add_answers(graph, fitted, inputs, readings)
+    return _built(fitted, readings, layout, dtype, False) if compact and graph.mixes_trees else (graph, inputs)
 
 
 def _add_answers(
@@ -260,10 +280,8 @@ def _without(trees: Trees, kept: np.ndarray) -> Trees:
     return offset_features(trees, places, len(kept))
 
 
-def _proof(
-    model: FittedModel | FittedAverage, predictor: OnnxPredictor, given: Any, thresholds: dict[int, np.ndarray]
-) -> Proof:
-    """Replay the rows given, and those made to find differences; extreme ones where the model takes them at all."""
+def _tables(model: FittedModel | FittedAverage, given: Any, thresholds: dict[int, np.ndarray]) -> list[pd.DataFrame]:
+    """The rows given, and those made to find differences; extreme ones where the model takes them at all."""
     encoder = model.encoder
     texts = {i: c.categories for i, c in enumerate(encoder.columns) if c.name in encoder.as_text}
     tables = [] if given is None else [_frame(encoder, encoder.pick(given))]
@@ -278,8 +296,7 @@ def _proof(
             adversarial = _gaps_as_fitted(encoder, adversarial)
         if _accepts(model, adversarial):
             break
-    tables.append(adversarial)
-    return prove(model, predictor, tables, sum(len(values) for values in thresholds.values()))
+    return [*tables, adversarial]
 
 
 def _accepts(model: FittedModel | FittedAverage, table: pd.DataFrame) -> bool:

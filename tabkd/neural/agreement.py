@@ -1,11 +1,24 @@
-"""Whether student and teacher speak of the same words and the same labels."""
+"""Whether student and teacher speak of the same words and the same labels, and the teacher reads as far."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-__all__ = ["check_labels", "check_vocabulary"]
+from tabkd.neural.loading import bare
+from tabkd.neural.reading import positions_of
+
+__all__ = ["check_labels", "check_positions", "check_vocabulary"]
+
+
+def check_positions(teacher: Any, longest: int) -> None:
+    """Raise if a teacher has fewer positions than the longest row has tokens."""
+    positions = positions_of(bare(teacher))
+    if positions is not None and longest > positions:
+        raise ValueError(
+            f"The teacher has positions for {positions} tokens, and the student's rows have up to {longest}. Give the "
+            f"student max_length={positions}, or a teacher that reads as far."
+        )
 
 
 def check_vocabulary(student: Any, teacher: Any) -> None:

@@ -85,8 +85,8 @@ class QuestionAnswerer(Trainable):
     training_args : dict or None
         Of ``transformers.TrainingArguments``.
     output_dir : str, Path or None
-        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again (a
-        ``random_state`` of None is 0, then).
+        Keeps checkpoints, of every training in a folder of its own; one that was killed goes on from the last when it
+        is fitted again (a ``random_state`` of None is 0, then).
     device : str or None
         None is the GPU, if there is one.
     random_state : int, RandomState or None

@@ -140,6 +140,11 @@ class Corpus(torch.utils.data.Dataset):
         return len(self._ends) if self._rows is None else len(self._rows)
 
     @property
+    def content(self) -> Any:
+        """All that a fingerprint is to know."""
+        return self._ids, self._ends, self._rows, self.probability, vars(self.tokens)
+
+    @property
     def lengths(self) -> np.ndarray:
         """Tokens of every row, special ones and the second text left out."""
         lengths = np.diff(self._ends, prepend=0)

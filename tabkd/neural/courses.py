@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.utils import column_or_1d
@@ -20,6 +21,7 @@ from tabkd.neural.base import Term
 from tabkd.neural.embedder import Compared, Embedder, Projected
 from tabkd.neural.loading import read_model
 from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
+from tabkd.neural.stages import terms_of
 from tabkd.neural.terms import HardLabels
 from tabkd.neural.training import Lesson, predicted
 from tabkd.neural.vector_terms import Vectors
@@ -59,7 +61,7 @@ def of_teacher(
     rows: list[str],
     teacher: Any,
     *,
-    objective: Sequence[Term] | None,
+    objective: Term | Sequence[Term] | None,
     projector: str | None,
     batch_size: int,
     device: str,
@@ -74,7 +76,7 @@ def of_teacher(
     rows : list of str
     teacher : estimator, object, Module or ndarray of shape (n_samples, n_dimensions)
         As of an :class:`EmbeddingStudent`, or its vectors.
-    objective : sequence of Term or None
+    objective : Term, sequence of Term, or None
     projector : {None, "pca", "linear"}
     batch_size : int
         Of the teacher.
@@ -92,7 +94,7 @@ def of_teacher(
         If the teacher's vectors do not fit the texts or the student, or a term cannot look inside it.
     """
     check_texts(rows)
-    terms: list[Term] = [Vectors()] if objective is None else list(objective)
+    terms: list[Term] = [Vectors()] if objective is None else list(terms_of(objective))
     looked_into = _looked_into(teacher, embedder, reader, terms)
     lesson = Lesson(reader.encoded(rows))
     vectors = _vectors_of(teacher, embedder, rows, lesson, reader, batch_size, device)
@@ -102,14 +104,14 @@ def of_teacher(
         raise ValueError(f"The vectors of {len(odd)} texts hold NaN or infinity, text {odd[0]} first. Leave them out.")
     course = Course(embedder, terms, lesson, reader.collated, looked_into)
     ours, theirs = embedder.width, vectors.shape[1]
-    if ours != theirs and projector is None:
+    if ours != theirs and projector is None and any(isinstance(term, Vectors) for term in terms):
         raise ValueError(
             f"The student's vectors have {ours} components, the teacher's {theirs}. Give dimensions={theirs}, or "
             f'projector="{"pca" if ours < theirs else "linear"}".'
         )
     if ours != theirs and projector == "linear":
         course.student = Projected(embedder, theirs)
-    elif ours != theirs:
+    elif ours != theirs and projector == "pca":
         course.components = _components(vectors, ours)
         vectors = vectors @ course.components.T
     if embedder.normalize:
@@ -151,7 +153,8 @@ def _vectors_of(
 ) -> np.ndarray:
     for method in ("encode", "transform"):
         if hasattr(teacher, method):
-            return np.asarray(getattr(teacher, method)(rows))
+            found = getattr(teacher, method)(rows)
+            return found.toarray() if issparse(found) else np.asarray(found)
     if isinstance(teacher, np.ndarray):
         return teacher
     if not isinstance(teacher, nn.Module):
@@ -165,10 +168,10 @@ def _vectors_of(
             f"The teacher knows {module.config.vocab_size} tokens, the student's tokenizer makes "
             f"{len(reader.tokenizer)}. Give its vectors, or an EmbeddingStudent with the teacher's own tokenizer."
         )
-    found = np.zeros((len(rows), module.width), dtype=np.float32)
+    answers = np.zeros((len(rows), module.width), dtype=np.float32)
     for batch, vectors in predicted(module, lesson, reader, batch_size, device):
-        found[batch] = vectors.numpy()
-    return found
+        answers[batch] = vectors.numpy()
+    return answers
 
 
 def _components(vectors: np.ndarray, n_components: int) -> np.ndarray:

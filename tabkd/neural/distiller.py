@@ -14,7 +14,7 @@ from tabkd.neural.base import StateTerm, Term
 from tabkd.neural.outputs import Batch, Outputs, Shape
 from tabkd.neural.terms import HardLabels, SoftLabels
 
-__all__ = ["Distiller", "outputs_of"]
+__all__ = ["Distiller", "outputs_of", "telling_maps"]
 
 #: What the layers are called that make queries, keys and values, in the encoders known here.
 _RELATED = {
@@ -22,6 +22,8 @@ _RELATED = {
     "keys": ("key", "k_lin", "k_proj", "k"),
     "values": ("value", "v_lin", "v_proj", "v"),
 }
+#: What the dropout of attention maps is called, in the modules that make them.
+_DROPOUTS = ("dropout", "attention_dropout", "attn_dropout")
 
 
 def outputs_of(
@@ -76,6 +78,27 @@ def _recorded(model: nn.Module, names: Sequence[str]) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def telling_maps(model: nn.Module) -> Iterator[None]:
+    """Attention tells its maps, as eager attention alone does: without dropout, which they would be told with."""
+    transformer: Any = next((part for part in model.modules() if hasattr(part, "set_attn_implementation")), None)
+    if transformer is None:
+        yield
+        return
+    before = transformer.config._attn_implementation
+    attending = [p for p in model.modules() if hasattr(p, "is_causal") or "SelfAttention" in type(p).__name__]
+    held = [(part, name, getattr(part, name)) for part in attending for name in _DROPOUTS if hasattr(part, name)]
+    transformer.set_attn_implementation("eager")
+    for part, name, value in held:
+        setattr(part, name, nn.Dropout(0.0) if isinstance(value, nn.Module) else 0.0)
+    try:
+        yield
+    finally:
+        transformer.set_attn_implementation(before)
+        for part, name, value in held:
+            setattr(part, name, value)
 
 
 @contextmanager

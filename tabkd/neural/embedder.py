@@ -207,8 +207,17 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
     Raises
     ------
     ValueError
-        If it holds parts that are not known here.
+        If it holds parts or settings that are not known here.
     """
+    reading = _read(folder / "sentence_bert_config.json")
+    asked = _read(folder / "config_sentence_transformers.json")
+    prompt = (asked.get("prompts") or {}).get(asked.get("default_prompt_name"))
+    for name, value in (("do_lower_case", reading.get("do_lower_case")), ("default_prompt_name", prompt)):
+        if value:
+            raise ValueError(
+                f"{folder} has the setting {name} ({value!r}), which changes texts before the tokenizer and is not "
+                "known here. Change the texts, and take the setting out of the folder."
+            )
     embedder_of: dict[str, Any] = {}
     dense: dict[str, Tensor] = {}
     for module in json.loads((folder / "modules.json").read_text(encoding="utf-8"))[1:]:
@@ -220,7 +229,7 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
             embedder_of["normalize"] = True
         elif name == "Dense" and settings["activation_function"] == _IDENTITY and not embedder_of.get("normalize"):
             embedder_of["dimensions"] = settings["out_features"]
-            dense = load_file(part / "model.safetensors")
+            dense = {"linear.bias": torch.zeros(settings["out_features"])} | load_file(part / "model.safetensors")
         else:
             raise ValueError(
                 f"{folder} has the part {module['type']} {settings}, but what is read here is a transformer, its mean "
@@ -230,8 +239,7 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
         embedder = Embedder(read_model(folder, AutoModel), **embedder_of)
     if embedder.dense is not None:
         embedder.dense.load_state_dict({key.removeprefix("linear."): value for key, value in dense.items()})
-    length = _read(folder / "sentence_bert_config.json").get("max_seq_length")
-    return embedder, AutoTokenizer.from_pretrained(folder), length
+    return embedder, AutoTokenizer.from_pretrained(folder), reading.get("max_seq_length")
 
 
 def _pooling_key(name: str) -> str:

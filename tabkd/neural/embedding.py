@@ -18,7 +18,6 @@ from tabkd._compat import check_sample_weight
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.courses import Course, of_pairs, of_teacher
 from tabkd.neural.embedder import POOLINGS, Embedder, Untyped, read_folder, write_folder
-from tabkd.neural.estimator import eager, inside
 from tabkd.neural.loading import read_model, read_tokenizer
 from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
 from tabkd.neural.reading import positions_of
@@ -53,7 +52,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
     teacher : estimator, object, Module or None
         Who makes the vectors to learn: anything with ``transform`` (fitted) or ``encode`` (a SentenceTransformer), or a
         transformer with the student's tokenizer, whose states are pooled as the student's are. None learns from ``y``.
-    objective : sequence of Term or None
+    objective : Term, sequence of Term, or None
         What is learnt from the teacher: :class:`Vectors`, :class:`Similarities`, and what compares the insides of two
         transformers, such as :class:`Hidden`; None is ``[Vectors()]``.
     epochs : float
@@ -63,8 +62,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
     training_args : dict or None
         Of ``transformers.TrainingArguments``.
     output_dir : str, Path or None
-        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again (a
-        ``random_state`` of None is 0, then).
+        Keeps checkpoints, of every training in a folder of its own; one that was killed goes on from the last when it
+        is fitted again (a ``random_state`` of None is 0, then).
     device : str or None
         None is the GPU, if there is one.
     random_state : int, RandomState or None
@@ -112,7 +111,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         projector: str | None = None,
         max_length: int | None = None,
         teacher: Any = None,
-        objective: Sequence[Term] | None = None,
+        objective: Term | Sequence[Term] | None = None,
         epochs: float = 3.0,
         batch_size: int = 32,
         learning_rate: float = 5e-5,
@@ -157,7 +156,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         Raises
         ------
         ValueError
-            If it has parts that are not known here.
+            If it has parts or settings that are not known here.
         """
         embedder, tokenizer, length = read_folder(Path(folder))
         shape: dict[str, Any] = {"pooling": embedder.pooling, "normalize": embedder.normalize, "max_length": length}
@@ -208,8 +207,6 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             course = self._course(embedder, reader, rows, y)
             course.lesson.weight = weight.astype(np.float32)
             stages = [Stage(course.terms, self.epochs)]
-            for side in (embedder, course.teacher):
-                stack.enter_context(eager(getattr(side, "model", None), inside(stages)))
             folder = self._folder(stack, course.lesson, stages, seed, course.student, course.teacher)
             plan = Plan(folder, self._arguments(seed), "", _unscored, collator(course.collated), self.verbose)
             train(course.student, stages, course.lesson, None, plan, course.teacher)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -16,13 +16,12 @@ from tabkd._compat import check_sample_weight
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.loading import bare
 from tabkd.neural.recipes import stages_of
-from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import check_metric
 from tabkd.neural.teachers import log_soft_targets, module_of
 from tabkd.neural.trainable import Trainable
 from tabkd.neural.training import Lesson, Plan, collator, seeded_globals, train
 
-__all__ = ["NeuralEstimator", "eager", "inside", "unfrozen"]
+__all__ = ["NeuralEstimator", "unfrozen"]
 
 
 class NeuralEstimator(Trainable):
@@ -39,8 +38,8 @@ class NeuralEstimator(Trainable):
         ----------
         X : sequence of length n_samples
         y : array-like of shape (n_samples,)
-            None (NaN in a regression) where a row has no label: it is learnt from the teacher alone. A classifier
-            needs no label at all if the teacher has ``classes_``.
+            None (NaN in a regression) where a row has no label: it is learnt from the teacher alone. Classes that a
+            teacher has in ``classes_`` need no label, not even one of them.
         sample_weight : array-like of shape (n_samples,), optional
         eval_set : tuple of (X, y), optional
             Rows that the best checkpoint is chosen by; they are not trained on. Those without a label are left out.
@@ -142,15 +141,12 @@ class NeuralEstimator(Trainable):
                 self.objective, self.stages, alpha=alpha, temperature=temperature, epochs=self.epochs,
                 taught=log_soft is not None, student=student, teacher=module_of(teacher),
             )  # fmt: skip
-            needs = inside(stages)
-            looked_into = self._looked_into(teacher, reader) if needs else None
-            for model in (student, looked_into):
-                stack.enter_context(eager(model, needs))
-            folder = self._folder(stack, lesson, stages, seed, student, looked_into)
-            plan = Plan(
-                folder, self._arguments(seed), self.metric or self._metrics[0], self._scores, collator(reader.collated),
-                self.verbose,
-            )  # fmt: skip
+            inside = any(term.needs - {"logits"} for stage in stages for term in stage.objective)
+            looked_into = self._looked_into(teacher, reader) if inside else None
+            metric = self.metric or self._metrics[0]
+            chosen = None if watched is None else (watched.content, metric)
+            folder = self._folder(stack, lesson, stages, seed, student, looked_into, chosen)
+            plan = Plan(folder, self._arguments(seed), metric, self._scores, collator(reader.collated), self.verbose)
             self.history_ = train(student, stages, lesson, watched, plan, looked_into)
             self.model_, self.reader_ = student.eval().cpu(), reader
         self.n_parameters_ = sum(parameter.numel() for parameter in student.parameters())
@@ -198,24 +194,3 @@ class NeuralEstimator(Trainable):
 def unfrozen(teacher: Any) -> Any:
     """The estimator inside a frozen one."""
     return teacher.estimator if isinstance(teacher, FrozenEstimator) else teacher
-
-
-def inside(stages: Sequence[Stage]) -> frozenset[str]:
-    """What the terms want beside logits."""
-    return frozenset[str]().union(*(term.needs for stage in stages for term in stage.objective)) - {"logits"}
-
-
-class eager:
-    """Attention that gives its maps while a term wants them; the model is left as it was."""
-
-    def __init__(self, model: Any, needs: frozenset[str]) -> None:
-        self.model = model if "attentions" in needs and hasattr(model, "set_attn_implementation") else None
-
-    def __enter__(self) -> None:
-        if self.model is not None:
-            self.before = self.model.config._attn_implementation
-            self.model.set_attn_implementation("eager")
-
-    def __exit__(self, *error: Any) -> None:
-        if self.model is not None:
-            self.model.set_attn_implementation(self.before)

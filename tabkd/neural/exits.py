@@ -108,6 +108,8 @@ class ExitModel(nn.Module):
         super().__init__()
         config: Any = model.config
         n_layers, width = config.num_hidden_layers, config.hidden_size
+        if n_layers < 2:
+            raise ValueError("Exits stand behind encoders before the last, and the model has one. Give it two or more.")
         if not layers or sorted({*layers}) != [*layers] or not 1 <= layers[0] <= layers[-1] < n_layers:
             raise ValueError(
                 f"layers must rise from 1 or more to {n_layers - 1} at most, the one before the last, got "
@@ -165,9 +167,10 @@ class ExitModel(nn.Module):
     def every(self, **inputs: Tensor) -> Tensor:
         """Logits of all exits and of the last layer, of shape (batch, exits + 1, classes)."""
         found: list[Tensor] = []
+        places = self.places(inputs["attention_mask"])
 
         def exit_behind(head: nn.Module) -> Any:
-            return lambda _, __, answer: found.append(head(_states(answer)[:, 0]))
+            return lambda _, __, answer: found.append(head(_at(answer, places)))
 
         encoders = _encoders(self.model)
         hooks = [
@@ -185,14 +188,20 @@ class ExitModel(nn.Module):
         """Logits of the exit at which each row left; rows that left are not computed any further."""
         n_rows = len(inputs["input_ids"])
         answers = self.heads[0][-1].bias.new_zeros((n_rows, self.config.num_labels))  # type: ignore[index]
-        with _leaving(self, n_rows, answers) as alive:
+        with _leaving(self, self.places(inputs["attention_mask"]), answers) as alive:
             try:
-                answers[alive[0]] = self.model(**inputs).logits.to(answers.dtype)
+                answers[alive[0]] = self.model(**inputs).logits[alive[0]].to(answers.dtype)
                 self._n_layers += len(alive[0]) * self.config.num_hidden_layers
             except _NobodyLeft:
                 pass
         self._n_rows += n_rows
         return answers
+
+    def places(self, mask: Tensor) -> Tensor:
+        """The token of each row that exits read: the first; the last if each token sees only those before it."""
+        if any(getattr(part, "is_causal", False) for part in _encoders(self.model)[0].modules()):
+            return (mask * torch.arange(mask.shape[1], device=mask.device)).amax(1)
+        return mask.argmax(1)
 
     def _left(self, n_rows: int, layer: int) -> None:
         self._n_layers += n_rows * layer
@@ -203,8 +212,9 @@ class _NobodyLeft(Exception):  # no error: all rows have their answers
 
 
 @contextmanager
-def _leaving(model: ExitModel, n_rows: int, answers: Tensor) -> Iterator[list[Tensor]]:
+def _leaving(model: ExitModel, places: Tensor, answers: Tensor) -> Iterator[list[Tensor]]:
     """Hooks that take rows out of a run; yields the rows that are still in it, in a list of one."""
+    n_rows = len(places)
     alive = [torch.arange(n_rows, device=answers.device)]
     encoders = _encoders(model.model)
 
@@ -219,22 +229,28 @@ def _leaving(model: ExitModel, n_rows: int, answers: Tensor) -> Iterator[list[Te
 
     def leave(layer: int, head: nn.Module) -> Any:
         def hook(_: nn.Module, __: Any, answer: Any) -> Any:
-            logits = head(_states(answer)[:, 0])
+            logits = head(_at(answer, places[alive[0]]))
             sure = logits.softmax(-1).amax(-1) >= model.exit_confidence
             answers[alive[0][sure]] = logits[sure].to(answers.dtype)
             model._left(int(sure.sum()), layer)
             alive[0] = alive[0][~sure]
             if not len(alive[0]):
                 raise _NobodyLeft
-            return answer[~sure] if isinstance(answer, Tensor) else (answer[0][~sure], *answer[1:])
+            return _with_states(answer, _states(answer)[~sure])
 
         return hook
+
+    def widen(_: nn.Module, __: Any, answer: Any) -> Any:
+        # What stands behind the encoders may look at the inputs, where nobody left.
+        states = _states(answer)
+        return _with_states(answer, states.new_zeros((n_rows, *states.shape[1:])).index_copy(0, alive[0], states))
 
     hooks = [encoder.register_forward_pre_hook(narrow, with_kwargs=True) for encoder in encoders]
     hooks += [
         encoders[layer - 1].register_forward_hook(leave(layer, head))
         for layer, head in zip(model.layers, model.heads, strict=True)
     ]
+    hooks.append(encoders[-1].register_forward_hook(widen))
     try:
         yield alive
     finally:
@@ -267,6 +283,16 @@ class AllExits(nn.Module):
 
 def _states(answer: Any) -> Tensor:
     return answer if isinstance(answer, Tensor) else answer[0]
+
+
+def _with_states(answer: Any, states: Tensor) -> Any:
+    return states if isinstance(answer, Tensor) else (states, *answer[1:])
+
+
+def _at(answer: Any, places: Tensor) -> Tensor:
+    """The states of one token of each row."""
+    states = _states(answer)
+    return states.gather(1, places[:, None, None].expand(-1, 1, states.shape[-1])).squeeze(1)
 
 
 def _encoders(model: Any) -> nn.ModuleList:

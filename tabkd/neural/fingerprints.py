@@ -40,7 +40,7 @@ def _read(seen: Any, value: Any) -> None:
         seen.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, np.ndarray) and value.dtype != object:
         seen.update(repr((value.dtype, value.shape)).encode())
-        seen.update(np.ascontiguousarray(value).tobytes())
+        seen.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))  # not copied: it may lie on disk
     elif isinstance(value, Mapping):
         _read(seen, list(value.items()))
     elif isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers import DistilBertConfig, PreTrainedModel
 
-from tabkd.neural.loading import bare
+from tabkd.neural.loading import bare, without_pooler
 from tabkd.neural.widths import narrowed
 
 __all__ = ["shrink", "to_distilbert"]
@@ -93,8 +93,7 @@ def shrink(
     chosen = _chosen(layers, config.num_hidden_layers)
     smaller = _smaller_config(config, len(chosen), hidden, heads, intermediate)
     student = _blank(type(model), smaller, model)
-    if getattr(model.base_model, "pooler", model) is None:
-        student.base_model.pooler = None
+    without_pooler(student, model.state_dict())
     source, wanted = model.state_dict(), student.state_dict()
     state = {key: source[_LAYER.sub(lambda m: f"{m[1]}{chosen[int(m[2])]}{m[3]}", key)] for key in wanted}
     shapes = {key: value.shape for key, value in wanted.items()}

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-__all__ = ["bare", "filled", "found", "read_model", "read_tokenizer", "takes_types", "without_advice"]
+__all__ = ["bare", "filled", "found", "read_model", "read_tokenizer", "takes_types", "without_advice", "without_pooler"]
 
 
 @contextmanager
@@ -72,8 +72,16 @@ def filled(make: Callable[[], Any], state: Mapping[str, Any]) -> Any:
     """A model with known weights; those drawn for it leave the caller's random numbers alone."""
     with torch.random.fork_rng(devices=[]):
         model = make()
+    without_pooler(model, state)
     model.load_state_dict(state)
     return model
+
+
+def without_pooler(model: Any, state: Mapping[str, Any]) -> None:
+    """Take the pooler out of a model for weights that have none: it is no part of a configuration."""
+    pooler = getattr(getattr(model, "base_model", None), "pooler", None)
+    if pooler is not None and list(pooler.parameters()) and not any("pooler." in name for name in state):
+        model.base_model.pooler = None
 
 
 def takes_types(model: Any) -> bool:
@@ -83,7 +91,7 @@ def takes_types(model: Any) -> bool:
 
 
 def read_model(given: Any, kind: Any) -> nn.Module:
-    """A model to train, with the weights that the given one has for it; nothing that is given is changed.
+    """A model to train in float32, with the weights that the given one has for it; nothing that is given is changed.
 
     Parameters
     ----------
@@ -99,11 +107,11 @@ def read_model(given: Any, kind: Any) -> nn.Module:
         with without_advice():
             return kind.from_pretrained(found(given), dtype=torch.float32)
     if isinstance(given, PreTrainedConfig):
-        return kind.from_config(copy.deepcopy(given))
+        return kind.from_config(copy.deepcopy(given), dtype=torch.float32)
     given = bare(given)
     if not (isinstance(given, nn.Module) and hasattr(given, "config")):
         raise TypeError(f"model must be a path or name, a transformers model or its configuration, got {given!r}.")
-    model = kind.from_config(copy.deepcopy(given.config))
+    model = kind.from_config(copy.deepcopy(given.config), dtype=torch.float32)
     headless = model.base_model is model or given.base_model is given
     own, theirs = (cast(nn.Module, part.base_model if headless else part) for part in (model, given))
     known = own.state_dict()

@@ -18,7 +18,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.corpus import Corpus
 from tabkd.neural.distiller import outputs_of
-from tabkd.neural.estimator import eager, inside, unfrozen
+from tabkd.neural.estimator import unfrozen
 from tabkd.neural.loading import bare, read_model, read_tokenizer
 from tabkd.neural.outputs import Outputs
 from tabkd.neural.pretraining_terms import MLM, NSP
@@ -54,7 +54,7 @@ class MaskedLanguageModel(Trainable):
         All that is learnt: ``"mlm"``; with a teacher ``"distilbert"`` (its answers for masked words, the words, and the
         cosine of the last states), ``"tinybert"``, ``"minilm"`` or ``"mobilebert"``; or terms. None is ``"distilbert"``
         with a teacher and ``"mlm"`` without. With :class:`~tabkd.neural.NSP` among them rows are pairs of lines.
-    stages : sequence of Stage or None
+    stages : Stage, sequence of Stage, or None
         Objectives one after the other, instead of ``objective`` and ``epochs``.
     epochs : float
     batch_size : int
@@ -64,8 +64,8 @@ class MaskedLanguageModel(Trainable):
     training_args : dict or None
         Of ``transformers.TrainingArguments``: accumulation, mixed precision, schedules, savings.
     output_dir : str, Path or None
-        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again (a
-        ``random_state`` of None is 0, then).
+        Keeps checkpoints, of every training in a folder of its own; one that was killed goes on from the last when it
+        is fitted again (a ``random_state`` of None is 0, then).
     device : str or None
         None is the GPU, if there is one.
     random_state : int, RandomState or None
@@ -174,8 +174,6 @@ class MaskedLanguageModel(Trainable):
                 texts, reader.tokenizer, held, max_length=reader.max_length, pairs=pairs,
                 probability=_probability(stages), seed=seed,
             )  # fmt: skip
-            for model in (student, teacher):
-                stack.enter_context(eager(model, inside(stages)))
             folder = self._folder(stack, corpus, stages, seed, student, teacher)
             plan = Plan(folder, self._arguments(seed), "", _no_scores, corpus.collate, self.verbose)
             train(student, stages, corpus, None, plan, teacher)

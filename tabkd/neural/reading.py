@@ -10,14 +10,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["ArrayReader", "TextReader", "positions_of"]
+__all__ = ["ArrayReader", "TextReader", "counts_from", "positions_of"]
+
+
+def counts_from(model: Any) -> int | None:
+    """The padding token, where positions are counted from behind it: in RoBERTa and its kin."""
+    return getattr(getattr(getattr(model, "base_model", None), "embeddings", None), "padding_idx", None)
 
 
 def positions_of(model: Any) -> int | None:
     """Number of tokens that a model has positions for, None where it does not say."""
     positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    # RoBERTa and its kin count from behind the padding token.
-    padding = getattr(getattr(getattr(model, "base_model", None), "embeddings", None), "padding_idx", None)
+    padding = counts_from(model)
     return positions if positions is None or padding is None else positions - padding - 1
 
 
@@ -86,7 +90,7 @@ class TextReader:
                 if not isinstance(part, str):
                     raise TypeError(
                         f"Row {number} holds {part!r} ({type(part).__name__}) where a text should be. Replace missing "
-                        'texts by "".'
+                        'texts by "", and name the text_columns of a table that has others.'
                     )
         if rows and not self.names:
             self.names, self._learnt = names or ("text", "text_pair")[: len(rows[0])], names if self._by_name else ()

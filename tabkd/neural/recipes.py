@@ -22,7 +22,7 @@ PRETRAINING = ("distilbert", "minilm", "mlm", "mobilebert", "tinybert")
 
 def stages_of(
     objective: Any,
-    stages: Sequence[Stage] | None,
+    stages: Stage | Sequence[Stage] | None,
     *,
     alpha: float,
     temperature: float,
@@ -38,7 +38,7 @@ def stages_of(
     objective : str, Term, sequence of Term, or None
         A recipe's name, or terms beside the two of ``alpha`` and ``temperature``; a SoftLabels or HardLabels among
         them takes the place of that one.
-    stages : sequence of Stage or None
+    stages : Stage, sequence of Stage, or None
         Instead of all that.
     alpha, temperature : float
         Of the two-term loss.
@@ -58,6 +58,7 @@ def stages_of(
         If a name is not known, or two of the parameters contradict each other.
     """
     check_alpha(alpha, 0.1)
+    stages = _listed(stages)
     if isinstance(objective, SelfDistillation):
         if taught or stages is not None:
             raise ValueError("SelfDistillation is its own teacher, in one stage. Leave out teacher= and stages=.")
@@ -66,7 +67,7 @@ def stages_of(
     if taught and stages is not None and objective is not None:
         raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
     if stages is not None and (taught or not any(term.teacher for stage in stages for term in stage.objective)):
-        return list(stages)
+        return stages
     if not taught:  # the control, or a plain fine-tuning, for as long
         return [Stage([HardLabels()], epochs if stages is None else sum(stage.epochs for stage in stages))]
     two = two_terms(alpha, temperature)
@@ -79,10 +80,22 @@ def stages_of(
     return [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
 
 
-def given_terms(objective: Any, stages: Sequence[Stage] | None) -> list[Term]:
+def given_terms(objective: Any, stages: Stage | Sequence[Stage] | None) -> list[Term]:
     """Terms that are given as such, not by a recipe's name."""
     own = () if objective is None or isinstance(objective, str) else terms_of(objective)
-    return [*own, *(term for stage in stages or () for term in stage.objective)]
+    return [*own, *(term for stage in _listed(stages) or () for term in stage.objective)]
+
+
+def _listed(stages: Stage | Sequence[Stage] | None) -> list[Stage] | None:
+    """Stages, which may be one by itself."""
+    if stages is None:
+        return None
+    found = list(stages) if isinstance(stages, Sequence) else [stages]
+    odd = [stage for stage in found if not isinstance(stage, Stage)]
+    if odd or not found:
+        given = repr(odd[0]) if odd else "nothing"
+        raise ValueError(f"stages is a sequence of Stage, got {given}. Try [Stage([SoftLabels()], epochs=3)].")
+    return found
 
 
 def _check_alone(objective: Any, stages: Sequence[Stage] | None) -> None:
@@ -128,7 +141,7 @@ def _mobilebert(final: list[Term], epochs: float, student: nn.Module | None, tea
 
 def pretraining_stages(
     objective: Any,
-    stages: Sequence[Stage] | None,
+    stages: Stage | Sequence[Stage] | None,
     *,
     epochs: float,
     student: nn.Module,
@@ -140,7 +153,7 @@ def pretraining_stages(
     ----------
     objective : str, Term, sequence of Term, or None
         A recipe's name, or all terms; None is ``"distilbert"`` with a teacher and ``"mlm"`` without.
-    stages : sequence of Stage or None
+    stages : Stage, sequence of Stage, or None
         Instead of ``objective`` and ``epochs``.
     epochs : float
     student, teacher : Module
@@ -160,12 +173,13 @@ def pretraining_stages(
     Sanh et al., "DistilBERT, a distilled version of BERT", 2019; the weights 5, 2 and 1 and the temperature of 2 are
     those of its published training.
     """
+    stages = _listed(stages)
     if stages is not None and objective is not None:
         raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
     _check_alone(objective, stages)
     name = ("mlm" if teacher is None else "distilbert") if objective is None else objective
     if stages is not None:
-        found = list(stages)
+        found = stages
     elif not isinstance(name, str):
         found = [Stage(name, epochs)]
     elif name not in PRETRAINING:

@@ -11,11 +11,11 @@ from typing import Any
 
 __all__ = ["Question", "marks", "read_questions"]
 
-#: What KorQuAD drops beside ASCII punctuation.
-_KOREAN_MARKS = "‘’《》〈〉「」『』“”·…"
-_PUNCTUATION: dict[str, Any] = {
-    "squad": str.maketrans("", "", string.punctuation),
-    "korquad": str.maketrans(dict.fromkeys(string.punctuation + _KOREAN_MARKS, " ")),
+_DROPPED: dict[str, Any] = dict.fromkeys(string.punctuation)
+_PUNCTUATION = {
+    "squad": str.maketrans(_DROPPED),
+    # Of KorQuAD's own script: these part words, other marks than ASCII's stay.
+    "korquad": str.maketrans(_DROPPED | dict.fromkeys("'\"<>()《》〈〉‘’", " ")),
 }
 
 
@@ -118,8 +118,8 @@ def marks(found: str, answers: Sequence[str], metric: str) -> tuple[float, float
     found : str
     answers : sequence of str
     metric : {"squad", "korquad"}
-        SQuAD drops case, punctuation and articles, and F1 counts words; KorQuAD drops its own punctuation as well, and
-        F1 counts characters.
+        Both drop case and ASCII punctuation. SQuAD drops articles as well, and F1 counts words; KorQuAD reads quotes
+        and brackets as spaces, ``《》〈〉‘’`` among them, and F1 counts characters.
 
     Returns
     -------

@@ -25,10 +25,14 @@ def device_of(device: Any) -> str:
     Raises
     ------
     ValueError
-        If it is told a GPU, and there is none.
+        If it is told a GPU, and there is none, or nothing that torch knows.
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(str(device))
+    except RuntimeError:
+        raise ValueError(f"device={device!r} is none of torch's. Use 'cpu', 'cuda', or None.") from None
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, but torch sees none. Use device='cpu', or None.")
     return str(device)
@@ -87,10 +91,10 @@ class NeuralClassifierMixin:
         return np.asarray(pd.isna(y))
 
     def _classes(self, y: np.ndarray) -> np.ndarray:
-        """Of the labels; of the teacher, if no row has one."""
+        """Of the labels; of the teacher, if it knows all of these and more."""
         labels = y[~self._unlabelled(y)].tolist()
-        known = getattr(getattr(self, "teacher", None), "classes_", [])
-        classes = np.unique(np.array(labels or known))
+        known = list(getattr(getattr(self, "teacher", None), "classes_", []))
+        classes = np.unique(np.array(known if set(labels) < set(known) else labels))
         if len(classes) < 2:
             only = f"one class, {classes.tolist()[0]!r}" if len(classes) else "no labels"
             raise ValueError(f"The target has {only}; a classifier needs rows of at least two classes.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -84,7 +85,7 @@ def log_soft_targets(
     TypeError
         If the teacher of a classifier is none.
     ValueError
-        If the teacher knows other classes.
+        If the teacher knows other classes, or the file on disk is damaged.
     """
     if folder is None:
         return _answers(teacher, X, classes, reader, batch_size, device).astype(np.float32)
@@ -92,11 +93,15 @@ def log_soft_targets(
     path = Path(folder) / f"soft-{_known_by(teacher, X, classes, reader)}.{dtype}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.save(file, _answers(teacher, X, classes, reader, batch_size, device).astype(dtype))
-        part.replace(path)
-    return np.load(path, mmap_mode="r")
+        found = _answers(teacher, X, classes, reader, batch_size, device).astype(dtype)
+        with TemporaryDirectory(dir=path.parent) as own:  # others may write the same answers
+            part = Path(own) / path.name
+            np.save(part, found)
+            part.replace(path)
+    try:
+        return np.load(path, mmap_mode="r")
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"The cache file {str(path)!r} is damaged ({error}). Delete it.") from error
 
 
 def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:

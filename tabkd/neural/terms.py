@@ -248,6 +248,9 @@ class ActivationBoundary(StateTerm):
 class Attention(LayerTerm):
     """Attention like the teacher's, which both models must give: ``attn_implementation="eager"``.
 
+    Estimators switch both models to it in the stages that have this term, and attention's own dropout off: maps are
+    told with it, and a student that is its teacher would not agree with itself.
+
     Parameters
     ----------
     layers : str, callable or sequence of pairs of int, default="uniform"

@@ -18,7 +18,7 @@ from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
 from tabkd.neural.loading import bare, found, read_tokenizer, without_advice
 from tabkd.neural.networks import Affine
-from tabkd.neural.reading import TextReader, positions_of
+from tabkd.neural.reading import TextReader, counts_from, positions_of
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
 __all__ = ["TransformerClassifier", "TransformerRegressor"]
@@ -73,7 +73,9 @@ class _Transformer(NeuralEstimator):
         self.verbose = verbose
 
     def _reader(self, model: Any) -> TextReader:
-        tokenizer = read_tokenizer(self.tokenizer, self.model)
+        tokenizer, model = read_tokenizer(self.tokenizer, self.model), bare(model)
+        if counts_from(model) is None:
+            model.config.pad_token_id = tokenizer.pad_token_id  # by which causal models find a text's last token
         return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model), by_name=True)
 
     def _built(self, X: Any, n_outputs: int) -> nn.Module:
@@ -91,7 +93,7 @@ class _Transformer(NeuralEstimator):
                     dtype=torch.float32,
                 )
         elif isinstance(given, PreTrainedConfig):
-            model = AutoModelForSequenceClassification.from_config(_config(given, n_outputs, task))
+            model = _new(given, n_outputs, task)
         elif isinstance(given, nn.Module) and hasattr(given, "config"):
             model = _with_head(given, n_outputs, task)
         else:
@@ -157,7 +159,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     ----------
     model : str, Path, PreTrainedModel or PreTrainedConfig
         What to train: a folder (or a hub's name, where there is a network), a model, which is copied, or a
-        configuration, which gives a model with random weights. A head of another width is replaced.
+        configuration, which gives a model with random weights. A head of another width is replaced. Weights are
+        float32, whatever they were saved in (``training_args={"bf16": True}`` is mixed precision).
     tokenizer : str, Path, PreTrainedTokenizerBase or None
         None is the one beside ``model``.
     text_columns : str, int, sequence of either, or None
@@ -175,7 +178,7 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
         What else is learnt from a teacher: a recipe (``"logits"``, ``"distilbert"``, ``"tinybert"``, ``"mobilebert"``,
         ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher it rests.
         :class:`SelfDistillation` is a classifier's own teacher, and makes exits from which it may answer early.
-    stages : sequence of Stage or None
+    stages : Stage, sequence of Stage, or None
         Objectives one after the other, instead of ``objective`` and ``epochs``. Without a teacher, where terms need
         one, the labels are learnt for as many epochs.
     epochs : float
@@ -190,8 +193,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     training_args : dict or None
         Of ``transformers.TrainingArguments``: accumulation, mixed precision, schedules, savings.
     output_dir : str, Path or None
-        Keeps checkpoints; a training that was killed goes on from the last one when it is fitted again (a
-        ``random_state`` of None is 0, then).
+        Keeps checkpoints, of every training in a folder of its own; one that was killed goes on from the last when it
+        is fitted again (a ``random_state`` of None is 0, then).
     cache : str, Path or None
         Keeps the teacher's answers on disk (float16), for large sets and for the next time.
     device : str or None
@@ -282,22 +285,23 @@ class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
         return model
 
 
-def _config(config: Any, n_outputs: int, task: str) -> Any:
+def _new(config: Any, n_outputs: int, task: str) -> Any:
+    """A model with random weights, in float32 whatever the configuration was saved in."""
     config = copy.deepcopy(config)
-    if config.num_labels != n_outputs:
-        config.num_labels = n_outputs
+    config.id2label = None  # whose names are those of another head
+    config.num_labels = n_outputs
     config.problem_type = task
-    return config
+    return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
 
 
 def _with_head(given: Any, n_outputs: int, task: str) -> nn.Module:
     """A copy of a model; with a new head if its own is of another kind or width."""
     config = given.config
     if "ForSequenceClassification" in type(given).__name__ and config.num_labels == n_outputs:
-        model = copy.deepcopy(given)
+        model = copy.deepcopy(given).float()
         model.config.problem_type = task
         return model.train()
-    model = AutoModelForSequenceClassification.from_config(_config(config, n_outputs, task))
+    model = _new(config, n_outputs, task)
     own, inner = model.base_model, getattr(given, "base_model", given)
     kept = {name: value for name, value in inner.state_dict().items() if name in own.state_dict()}
     own.load_state_dict(kept, strict=False)

@@ -44,28 +44,16 @@ class Trainable(Taught):
         state = 0 if self.random_state is None and self.output_dir is not None else self.random_state
         return int(check_random_state(state).randint(np.iinfo(np.int32).max))
 
-    def _folder(self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int, *models: Any) -> Path:
-        """Where checkpoints go; a folder that holds those of another training of these ``models`` is refused."""
+    def _folder(self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int, *given: Any) -> Path:
+        """Where checkpoints go: a folder that this training alone finds again, with all else that it is ``given``."""
         if self.output_dir is None:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise ValueError("Several processes need one folder for their checkpoints. Give output_dir=.")
             return Path(stack.enter_context(TemporaryDirectory()))
-        folder = Path(self.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         # Functions among them stand elsewhere in the memory of a process that goes on.
         told = re.sub(r" at 0x[0-9a-f]+", "", repr((stages, self._arguments(seed))))
-        rows = [lesson[row] for row in range(0, len(lesson), max(1, len(lesson) // 1000))]
-        learnt = [getattr(lesson, name, None) for name in ("labels", "log_soft", "weight")]
-        seen = fingerprint(told, len(lesson), rows, learnt, models)
-        mark = folder / "training.txt"
-        if mark.exists() and mark.read_text(encoding="utf-8") != seen:
-            raise ValueError(
-                f"output_dir={str(folder)!r} holds checkpoints of another training (other rows, objective, model or "
-                "arguments). Give another folder, or delete this one."
-            )
-        own = folder / f"training-{os.getpid()}.txt"
-        own.write_text(seen, encoding="utf-8")
-        own.replace(mark)  # at once: another process may be reading it
+        folder = Path(self.output_dir) / fingerprint(told, lesson.content, given)[:24]
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _arguments(self, seed: int) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from tabkd.neural.distiller import Distiller, outputs_of
+from tabkd.neural.agreement import check_positions
+from tabkd.neural.distiller import Distiller, outputs_of, telling_maps
 from tabkd.neural.networks import check_finite, evaluating
 from tabkd.neural.stages import Stage
 
@@ -54,6 +55,11 @@ class Lesson(torch.utils.data.Dataset):
     def __getitem__(self, row: int) -> dict[str, Any]:
         known = {"labels": self.labels, "log_soft": self.log_soft, "weight": self.weight}
         return {"inputs": self.encoded[row]} | {name: v[row] for name, v in known.items() if v is not None}
+
+    @property
+    def content(self) -> Any:
+        """All that a fingerprint is to know."""
+        return vars(self)
 
     @property
     def lengths(self) -> list[int]:
@@ -244,6 +250,7 @@ def train(
     """
     with ExitStack() as stack:
         if teacher is not None:
+            check_positions(teacher, max(lesson.lengths))
             stack.enter_context(evaluating(teacher))
         return _train_stages(student, stages, lesson, watched, plan, teacher)
 
@@ -267,7 +274,10 @@ def _train_stages(
             history += json.loads((folder / "history.json").read_text(encoding="utf-8"))
             continue
         title = f"stage {number + 1} of {len(stages)}" if len(stages) > 1 else "training"
-        found = _train_stage(distiller, stage, lesson, watched, plan, folder, title)
+        with ExitStack() as stack:
+            for model in filter(None, (student, teacher)) if "attentions" in distiller.needs else ():
+                stack.enter_context(telling_maps(model))
+            found = _train_stage(distiller, stage, lesson, watched, plan, folder, title)
         history += [{"stage": number} | row for row in found]
         if plan.arguments.get("save_only_model"):
             continue
@@ -312,7 +322,7 @@ def _train_stage(
             "greater_is_better": True,
         }
     settings = TrainingArguments(**arguments)
-    _check_arguments(settings, lesson)
+    _check_arguments(settings, lesson, watched)
     if settings.n_gpu > 1:  # hooks and projectors know one device; several are for torchrun
         settings._n_gpu = 1
 
@@ -333,14 +343,32 @@ def _train_stage(
     last = _last_checkpoint(folder)
     if last is not None:
         logger.info("%s goes on from %s", title, last)
-    trainer.train(resume_from_checkpoint=last)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "Batch normalisation cannot learn from the last batch, which has one row. Give another batch_size, or "
+            'training_args={"dataloader_drop_last": True}.'
+        ) from error
     check_finite(distiller.student, settings.learning_rate)
     # Of a training that went on, also what came before.
     return [{"epoch": row["epoch"]} | scores for row in trainer.state.log_history if (scores := _scores(row))]
 
 
-def _check_arguments(settings: TrainingArguments, lesson: Any) -> None:
-    """Refuse what Trainer does to a bare transformer, or to rows that never change."""
+def _check_arguments(settings: TrainingArguments, lesson: Any, watched: Lesson | None) -> None:
+    """Refuse what Trainer does to a bare transformer, or to rows that never change, and what leaves no scores."""
+    if watched is not None and settings.prediction_loss_only:
+        raise ValueError(
+            "training_args has prediction_loss_only=True, but the best checkpoint is chosen by predictions. Leave it "
+            "out, or give no evaluation rows."
+        )
+    if watched is not None and settings.dataloader_drop_last and len(watched) < settings.eval_batch_size:
+        raise ValueError(
+            f"training_args has dataloader_drop_last=True, which leaves none of {len(watched)} evaluation rows in "
+            f"batches of {settings.eval_batch_size}. Give more, or per_device_eval_batch_size=1."
+        )
     for name in ("label_smoothing_factor", "neftune_noise_alpha"):
         if value := getattr(settings, name):
             raise ValueError(
@@ -379,7 +407,8 @@ def predicted(
     model: nn.Module, lesson: Lesson, reader: Any, batch_size: int, device: str
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Rows and their logits, batch after batch, rows of like length together."""
-    order = np.argsort([_length(row) for row in lesson.encoded], kind="stable")
+    order = np.argsort(lesson.lengths, kind="stable")
+    check_positions(model, max(lesson.lengths, default=0))
     with evaluating(model):
         model.to(device)
         with torch.inference_mode():
