@@ -18,7 +18,7 @@ _OPTIONS = {
     "scoring": "metric",
     "sample_weight": "weight",
     "X_unlabeled": "unlabeled",
-    **{name: name for name in ("alpha", "ensemble", "generations", "groups", "impute", "temperature", "transfer")},
+    **{name: name for name in ("alpha", "generations", "groups", "impute", "temperature", "transfer")},
     **{name: name.replace("_", "-") for name in ("n_jobs", "student_features", "n_features", "max_cost")},
     **{name: name.replace("_", "-") for name in ("max_length", "batch_size", "learning_rate")},
 }

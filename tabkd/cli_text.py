@@ -28,21 +28,26 @@ def listed(values: list[str], known: Collection[str]) -> list[str]:
     return [name for value in values for name in ([value] if value in known else value.split(","))]
 
 
-def aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]], *, right: bool = False) -> list[str]:
     """Columns as wide as their widest cell on a screen, where Korean letters take two places.
 
     Parameters
     ----------
     rows : list of list of str
+    right : bool
+        All but the first to the right, as numbers are.
 
     Returns
     -------
     list of str
     """
     widths = [max(_width(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return [
-        "  ".join(cell + " " * (w - _width(cell)) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return ["  ".join(map(_padded, row, widths, [False] + [right] * (len(row) - 1))).rstrip() for row in rows]
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    blank = " " * (width - _width(cell))
+    return blank + cell if right else cell + blank
 
 
 def _width(text: str) -> int:

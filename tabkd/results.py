@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import get_scorer_names
 
+from tabkd.cli_text import aligned
 from tabkd.competition import Plan
 from tabkd.files import InputError, replacing, write_table
 from tabkd.presets import Metric
@@ -340,7 +341,7 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
     threshold = summary["threshold"]
     lines = [
         "",
-        *_aligned(rows),
+        *aligned(rows, right=True),
         "",
         "Control: the same student without a teacher. All scores are of rows not trained on.",
     ]
@@ -360,7 +361,7 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         lines += _budget_lines(summary["budget"])
     lines += ["", f"Written to {folder} in {summary['seconds']:.0f} s:"]
     written = [[f"  {name}", what] for name, what in FILES.items() if (folder / name).exists()]
-    lines += _aligned(written, right=False)
+    lines += aligned(written)
     model = shlex.quote(str(folder))
     return [*lines, "", f"Next: tabkd predict {model} TABLE --out FILE, or tabkd export {model} --out FILE.onnx"]
 
@@ -388,16 +389,3 @@ def _budget_lines(budget: dict[str, Any]) -> list[str]:
         lines.append(f"They cost {budget['cost']:g}; all of them {budget['full_cost']:g}.")
     lines.append(f"Score of the columns chosen {budget['score']:.4f}, of all {budget['full_score']:.4f}.")
     return lines
-
-
-def _aligned(rows: list[list[str]], *, right: bool = True) -> list[str]:
-    """Columns as wide as their widest cell; all but the first to the right, if so wished."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    padded = [
-        [
-            cell.rjust(width) if right and c else cell.ljust(width)
-            for c, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    ]
-    return ["  ".join(cells).rstrip() for cells in padded]
