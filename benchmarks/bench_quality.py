@@ -104,6 +104,13 @@ def prepared(classifier: Any, regressor: Any) -> Callable[..., Any]:
     return make
 
 
+def network(regression: bool, texts: list[str], numbers: list[str]) -> Any:
+    """Ours, which learns soft labels by cross-entropy and prepares its columns itself."""
+    from tabkd.neural import TabularMLPClassifier, TabularMLPRegressor
+
+    return (TabularMLPRegressor if regression else TabularMLPClassifier)(width=32, device="cpu")
+
+
 #: Epochs and steps of the best loss on true labels; scikit-learn's 200 epochs overfit classes, and flatter a teacher.
 _STOPPED: dict[str, Any] = {"hidden_layer_sizes": (32,), "learning_rate_init": 0.003}
 _DEFAULT: dict[str, Any] = {"hidden_layer_sizes": (32,)}
@@ -114,6 +121,7 @@ STUDENTS = {
     "linear": prepared(LogisticRegression(max_iter=300), Ridge()),
     "mlp": prepared(MLPClassifier(max_iter=20, **_STOPPED), MLPRegressor(max_iter=100, **_STOPPED)),
     "mlp_200_epochs": prepared(MLPClassifier(**_DEFAULT), MLPRegressor(**_DEFAULT)),
+    "torch_mlp": network,
 }
 
 #: Learnt from the soft targets of the pairs of folds, and not scored.
@@ -136,8 +144,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "privileged_teacher": _FOLDS,
     "choosing_teacher": _FOLDS,
 }
-#: Many times the time of all others together, or teachers of their own.
-ON_REQUEST = ("mlp_200_epochs", "auto_munge", "privileged_teacher", "choosing_teacher")
+#: Many times the time of all others together, teachers of their own, or torch.
+ON_REQUEST = ("mlp_200_epochs", "torch_mlp", "auto_munge", "privileged_teacher", "choosing_teacher")
 
 
 # ---------------------------------------------------------------- one table, number of rows and seed

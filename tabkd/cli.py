@@ -14,7 +14,8 @@ from tabkd.cli_budget import budget
 from tabkd.cli_check import check
 from tabkd.cli_errors import bad_input, reported
 from tabkd.cli_export import export, inspect, predict_file
-from tabkd.cli_fit import Settings, Tables, fit, fit_tables
+from tabkd.cli_fit import Settings, fit, fit_tables
+from tabkd.cli_tables import Tables
 from tabkd.cli_tune import tune
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import typer
 from tabkd import cli_options
 from tabkd.cli_config import ConfigOption, options_of
 from tabkd.cli_errors import reported
-from tabkd.cli_fit import Settings, fit_tables, read_tables
+from tabkd.cli_fit import Settings, fit_tables
+from tabkd.cli_tables import read_tables
 
 if TYPE_CHECKING:
     import pandas as pd

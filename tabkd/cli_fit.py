@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 from tabkd import cli_options
 from tabkd.cli_config import ConfigOption, options_of
 from tabkd.cli_errors import bad_input, reported
+from tabkd.cli_tables import Tables, read_tables, with_unlabeled
 from tabkd.cli_text import listed
 
 if TYPE_CHECKING:
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tabkd.cli_texts import TextSettings
-    from tabkd.competition import Plan
     from tabkd.presets import Metric
-    from tabkd.target_column import Target
 
-__all__ = ["Settings", "Tables", "fit", "fit_tables", "read_tables"]
+__all__ = ["Settings", "fit", "fit_tables"]
 
 #: Trees of the default models.
 TEACHER_ROUNDS, STUDENT_ROUNDS = 300, 150
@@ -52,23 +51,6 @@ class Settings:
     impute: str | None = None
     temperature: float | None = None
     texts: TextSettings | None = None
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The tables of a fit, and what is known of their columns."""
-
-    train: pd.DataFrame
-    test: pd.DataFrame | None
-    sample: pd.DataFrame | None
-    target: Target
-    plan: Plan
-    groups: str | None = None
-    weight: str | None = None
-    unlabeled: pd.DataFrame | None = None
-    texts: tuple[str, ...] = ()
-    #: How the sample submission separates columns and decimals.
-    dialect: Mapping[str, str] | None = None
 
 
 def fit(
@@ -133,12 +115,12 @@ def fit(
             texts=text_columns or [],
         )
         _check_texts(tables, settings)
-        tables = _with_unlabeled(tables, unlabeled, settings)
+        tables = with_unlabeled(tables, unlabeled, transfer)
         prepare_folder(out, overwrite=overwrite, inputs=(train, test, sample_submission, unlabeled))
         fit_tables(tables, settings, out, options=options_of(context))
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- options
 
 
 def _read_alpha(text: str) -> float | str:
@@ -151,90 +133,6 @@ def _read_alpha(text: str) -> float | str:
     if isinstance(alpha, float) and not 0 <= alpha <= 1:
         raise InputError(f"--alpha must be auto or a number from 0 to 1, got {text}. Try 0.5.")
     return alpha
-
-
-def read_tables(
-    train_path: Path,
-    test_path: Path | None,
-    sample_path: Path | None,
-    *,
-    target: str,
-    id: str | None,
-    groups: str | None,
-    weight: str | None,
-    drop: list[str],
-    student: list[str],
-    task: str | None,
-    positive: str | None,
-    texts: list[str] | None = None,
-) -> Tables:
-    """Read the tables that a command names, and plan which column is what."""
-    from tabkd.competition import check_columns, plan_columns, text_columns
-    from tabkd.files import UNNAMED, InputError, as_written, read_dialect, read_header, read_table
-    from tabkd.target_column import read_target
-
-    if sample_path is not None and test_path is None:
-        raise InputError("--sample-submission needs the rows to predict. Give them with --test.")
-    if sample_path is not None and test_path is not None and id is None:
-        header = read_header(test_path)
-        shared = [name for name in read_header(sample_path) if name in header and name != target]
-        id = next((name for name in shared if not name.startswith(UNNAMED)), None)
-    named, texts = [] if id is None else [id], listed(texts or [], set(read_header(train_path)) if texts else set())
-    train = read_table(train_path, free=[*named, *texts])
-    # A column that is text in one table must not become numbers where it happens to hold digits alone.
-    test = None if test_path is None else read_table(test_path, text=text_columns(train), free=[*named, *texts])
-    sample, dialect = None, None
-    if sample_path is not None:
-        dialect = read_dialect(sample_path)
-        names = read_header(sample_path)
-        sample = read_table(sample_path, free=names).set_axis(read_header(sample_path, raw=True), axis=1)
-    known = {*train.columns, *([] if test is None else test.columns)}
-    plan = plan_columns(
-        train,
-        test,
-        target=target,
-        id=id,
-        groups=groups,
-        weight=weight,
-        drop=listed(drop, known),
-        student=listed(student, known),
-        texts=texts,
-    )
-    check_columns(train, test, plan)
-    for path, table in ((train_path, train), (test_path, test)):
-        if path is not None and table is not None and plan.id is not None and plan.id in {*table} - {*named}:
-            table[plan.id] = as_written(path, [plan.id])[plan.id]
-    if task != "regression":
-        train[target] = _with_leading_zeros(train_path, train[target])
-    answers = read_target(train[target], task=task, positive=positive)
-    tables = Tables(train, test, sample, answers, plan, groups, weight, texts=tuple(texts), dialect=dialect)
-    typer.echo(f"{train_path.name}: {len(train)} rows, {train.shape[1]} columns.")
-    return tables
-
-
-def _with_leading_zeros(path: Path, values: pd.Series) -> pd.Series:
-    """Labels as text where they are written as 01, which no number is."""
-    from tabkd.files import as_written
-
-    if values.dtype.kind not in "iu":
-        return values
-    written = as_written(path, [str(values.name)])[values.name]
-    return written if written.str.fullmatch(r"0\d+").any() else values
-
-
-def _with_unlabeled(tables: Tables, path: Path | None, settings: Settings) -> Tables:
-    """The tables with rows without labels: those of a file, or the test table's for a student that labels them."""
-    from tabkd.competition import text_columns
-    from tabkd.files import InputError, read_table
-
-    if path is not None:
-        rows = read_table(path, text=text_columns(tables.train), free=tables.texts)
-        return replace(tables, unlabeled=rows)
-    if settings.transfer != "self-training":
-        return tables
-    if tables.test is None:
-        raise InputError("--transfer self-training needs rows without labels. Give them with --unlabeled or --test.")
-    return replace(tables, unlabeled=tables.test)
 
 
 def _check_texts(tables: Tables, settings: Settings) -> None:
