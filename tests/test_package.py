@@ -73,7 +73,7 @@ LAYERS = [
     {"tabkd.neural.relational_terms", "tabkd.neural.pretraining_terms"},
     {"tabkd.neural.terms"},
     {"tabkd.neural.stages", "tabkd.neural.distiller", "tabkd.neural.embedder", "tabkd.neural.spans"},
-    {"tabkd.neural.exits"},
+    {"tabkd.neural.exits", "tabkd.neural.lesson", "tabkd.neural.trainer"},
     {"tabkd.neural.recipes", "tabkd.neural.training", "tabkd.neural.tasks"},
     {"tabkd.neural.teachers", "tabkd.neural.courses"},
     {"tabkd.neural.trainable"},

@@ -15,6 +15,7 @@ from transformers import AutoModelForQuestionAnswering
 from tabkd.checks import check_alpha
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.base import Term, check_choice
+from tabkd.neural.lesson import Lesson, collator, predicted
 from tabkd.neural.loading import read_model, read_tokenizer
 from tabkd.neural.reading import TextReader, positions_of
 from tabkd.neural.spans import (
@@ -30,7 +31,7 @@ from tabkd.neural.spans import (
 from tabkd.neural.squad import Question, marks, read_questions
 from tabkd.neural.stages import Stage
 from tabkd.neural.trainable import Trainable
-from tabkd.neural.training import Lesson, Plan, collator, predicted, seeded_globals, train
+from tabkd.neural.training import Plan, seeded_globals, train
 
 __all__ = ["Found", "QuestionAnswerer"]
 

@@ -19,11 +19,11 @@ from transformers import AutoModel, PreTrainedModel
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.base import Term
 from tabkd.neural.embedder import Compared, Embedder, Projected
+from tabkd.neural.lesson import Lesson, predicted
 from tabkd.neural.loading import read_model
 from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
 from tabkd.neural.stages import terms_of
 from tabkd.neural.terms import HardLabels
-from tabkd.neural.training import Lesson, predicted
 from tabkd.neural.vector_terms import Vectors
 
 __all__ = ["Course", "of_pairs", "of_teacher"]

@@ -18,12 +18,13 @@ from tabkd._compat import check_sample_weight
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.courses import Course, of_pairs, of_teacher
 from tabkd.neural.embedder import POOLINGS, Embedder, Untyped, read_folder, write_folder
+from tabkd.neural.lesson import collator
 from tabkd.neural.loading import read_model, read_tokenizer
 from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
 from tabkd.neural.reading import positions_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.trainable import Trainable
-from tabkd.neural.training import Plan, collator, seeded_globals, train
+from tabkd.neural.training import Plan, seeded_globals, train
 
 __all__ = ["EmbeddingStudent"]
 

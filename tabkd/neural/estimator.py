@@ -14,12 +14,13 @@ from torch import nn
 
 from tabkd._compat import check_sample_weight
 from tabkd.neural.agreement import check_vocabulary
+from tabkd.neural.lesson import Lesson, collator
 from tabkd.neural.loading import bare
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.tasks import check_metric
 from tabkd.neural.teachers import log_soft_targets, module_of
 from tabkd.neural.trainable import Trainable
-from tabkd.neural.training import Lesson, Plan, collator, seeded_globals, train
+from tabkd.neural.training import Plan, seeded_globals, train
 
 __all__ = ["NeuralEstimator", "unfrozen"]
 

@@ -154,7 +154,7 @@ def _answers(teacher: Any, X: Any, classes: np.ndarray | None, reader: Any, batc
 def _of_module(
     module: nn.Module, X: Any, classes: np.ndarray | None, reader: Any, batch_size: int, device: str
 ) -> np.ndarray:
-    from tabkd.neural.training import Lesson, predicted  # it loads transformers, which tables do without
+    from tabkd.neural.lesson import Lesson, predicted  # it loads transformers, which tables do without
 
     if classes is not None:
         _check_order(module, classes)

@@ -17,11 +17,11 @@ from sklearn.utils.validation import check_is_fitted
 from transformers import PreTrainedModel
 
 from tabkd.neural.fingerprints import fingerprint
+from tabkd.neural.lesson import Lesson, predicted
 from tabkd.neural.loading import filled
 from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import device_of
 from tabkd.neural.teachers import Taught
-from tabkd.neural.training import Lesson, predicted
 
 __all__ = ["Trainable"]
 

@@ -5,190 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from tqdm.auto import tqdm
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from torch import nn
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from tabkd.neural.agreement import check_positions
-from tabkd.neural.distiller import Distiller, outputs_of, telling_maps
+from tabkd.neural.distiller import Distiller, telling_maps
+from tabkd.neural.lesson import Lesson
 from tabkd.neural.networks import check_finite, evaluating
 from tabkd.neural.stages import Stage
+from tabkd.neural.trainer import Epochs, Progress, StudentTrainer, scores_of
 
-__all__ = ["Lesson", "Plan", "collator", "predicted", "seeded_globals", "train"]
+__all__ = ["Plan", "seeded_globals", "train"]
 
 logger = logging.getLogger(__name__)
 _STATE = "student.pt"
-
-
-@dataclass
-class Lesson(torch.utils.data.Dataset):
-    """Encoded rows with what is to be learnt from them.
-
-    Attributes
-    ----------
-    encoded : sequence
-        From the reader.
-    labels : ndarray of shape (n_rows,) or None
-        Class codes, -100 where there is none; values, NaN where there is none.
-    log_soft : array-like of shape (n_rows, n_classes) or None
-        Logarithms of soft targets; may lie on disk.
-    weight : ndarray of shape (n_rows,) or None
-    """
-
-    encoded: Sequence[Any]
-    labels: np.ndarray | None = None
-    log_soft: Any = None
-    weight: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.encoded)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        known = {"labels": self.labels, "log_soft": self.log_soft, "weight": self.weight}
-        return {"inputs": self.encoded[row]} | {name: v[row] for name, v in known.items() if v is not None}
-
-    @property
-    def content(self) -> Any:
-        """All that a fingerprint is to know."""
-        return vars(self)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of every row."""
-        return [_length(row) for row in self.encoded]
-
-    def take(self, rows: np.ndarray) -> Lesson:
-        """Some of the rows."""
-        known = [None if values is None else values[rows] for values in (self.labels, self.log_soft, self.weight)]
-        return Lesson([self.encoded[row] for row in rows], *known)
-
-
-def collator(collated: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
-    """Rows of a lesson as one batch."""
-
-    def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = {"inputs": collated([row["inputs"] for row in rows])}
-        for name in rows[0].keys() - {"inputs"}:
-            values = np.stack([row[name] for row in rows])
-            batch[name] = torch.as_tensor(values if values.dtype.kind == "i" else values.astype(np.float32))
-        return batch
-
-    return collate
-
-
-class _Trainer(Trainer):
-    """Knows what each batch's means count for, so that accumulated gradients are those of one large batch."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        # The first releases of transformers 5 call it by a flag of its own.
-        strategy = getattr(self.args, "train_sampling_strategy", None)
-        if strategy != "group_by_length" and not getattr(self.args, "group_by_length", False):
-            return super()._get_train_sampler(train_dataset)
-        window = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(window, lengths=self.train_dataset.lengths)  # type: ignore[union-attr]
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Tied weights are saved under each of their names: as one tensor, safetensors refuses them."""
-        whole = cast(nn.Module, self.model).state_dict() if state_dict is None else state_dict
-        places = [value.data_ptr() for value in whole.values()]
-        apart = [
-            value.clone() if place in places[:n] else value
-            for n, (place, value) in enumerate(zip(places, whole.values(), strict=True))
-        ]
-        super()._save(output_dir, dict(zip(whole, apart, strict=True)))
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        return torch.utils.data.SequentialSampler(eval_dataset)
-
-    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = [_counts(batch) for batch in batches]
-        for name in counts[0] if counts else ():
-            total = torch.tensor(float(sum(count[name] for count in counts)), device=device)
-            n_batches = torch.tensor(float(len(batches)), device=device)
-            if self.args.world_size > 1:
-                total = self.accelerator.gather(total).sum()
-                n_batches = self.accelerator.gather(n_batches).sum()
-            each = float(n_batches) / (float(total) or 1.0)
-            for batch, count in zip(batches, counts, strict=True):
-                batch.setdefault("shares", {})[name] = count[name] * each
-        return batches, None
-
-
-def _length(row: Any) -> int:
-    if isinstance(row, tuple):  # of a pair of texts
-        return sum(map(_length, row))
-    return len(row["input_ids"]) if isinstance(row, Mapping) else 1
-
-
-def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
-    """How much of everything that a term may be a mean over there is in a batch."""
-    inputs, labels = batch["inputs"], batch.get("labels")
-    first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
-    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-    weight = batch.get("weight")
-    weight = torch.ones(len(first), device=first.device) if weight is None else weight
-    counts = {"rows": float(weight.sum()), "labels": 0.0, "pairs": float(len(first))}
-    if "tokens" in batch:  # there, every masked token has logits of its own
-        counts["rows"] = counts["labels"] = float((batch["tokens"] != -100).sum())
-    if labels is not None:
-        known = ~labels.isnan() if labels.is_floating_point() else labels >= 0
-        labelled = known.view(len(labels), -1).all(dim=1)
-        counts["labels"] = float((weight * labelled).sum())
-    if mask is not None:
-        lengths = mask.sum(dim=1).double()
-        counts |= {"tokens": float(lengths.sum()), "token_pairs": float((lengths**2).sum())}
-    return counts
-
-
-class _Progress(TrainerCallback):
-    """A bar over the steps, with the value of every term."""
-
-    def __init__(self, distiller: Distiller, title: str) -> None:
-        self.distiller, self.title = distiller, title
-        self.bar: Any = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.update(1)
-        self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in self.distiller.values.items()})
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        kept = {name: round(value, 4) for name, value in _scores(metrics or {}).items()}
-        self.bar.write(f"{self.title}, epoch {state.epoch:g}: {kept}")
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()
-
-
-_TIMES = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time"}
-
-
-def _scores(logged: Mapping[str, Any]) -> dict[str, float]:
-    """What an evaluation says of the student."""
-    kept = {name: value for name, value in logged.items() if name.startswith("eval_") and name not in _TIMES}
-    return {name.removeprefix("eval_"): float(value) for name, value in kept.items()}
-
-
-class _Epochs(TrainerCallback):
-    """Tells a lesson that changes from epoch to epoch which one begins, also where a training goes on."""
-
-    def __init__(self, lesson: Any) -> None:
-        self.lesson = lesson
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.lesson.set_epoch(int(state.epoch or 0))
 
 
 @dataclass
@@ -303,9 +141,9 @@ def _train_stage(
     folder: Path,
     title: str,
 ) -> list[dict[str, float]]:
-    callbacks: list[TrainerCallback] = [_Epochs(lesson)] if hasattr(lesson, "set_epoch") else []
+    callbacks: list[TrainerCallback] = [Epochs(lesson)] if hasattr(lesson, "set_epoch") else []
     if plan.verbose:
-        callbacks.append(_Progress(distiller, title))
+        callbacks.append(Progress(distiller, title))
     arguments: dict[str, Any] = {"output_dir": str(folder), "num_train_epochs": stage.epochs} | plan.arguments
     if stage.learning_rate is not None:
         arguments["learning_rate"] = stage.learning_rate
@@ -330,7 +168,7 @@ def _train_stage(
         check_finite(distiller.student, settings.learning_rate)
         return plan.score(np.asarray(found.predictions), np.asarray(found.label_ids))
 
-    trainer = _Trainer(
+    trainer = StudentTrainer(
         model=distiller,
         args=settings,
         train_dataset=lesson,
@@ -354,7 +192,7 @@ def _train_stage(
         ) from error
     check_finite(distiller.student, settings.learning_rate)
     # Of a training that went on, also what came before.
-    return [{"epoch": row["epoch"]} | scores for row in trainer.state.log_history if (scores := _scores(row))]
+    return [{"epoch": row["epoch"]} | scores for row in trainer.state.log_history if (scores := scores_of(row))]
 
 
 def _check_arguments(settings: TrainingArguments, lesson: Any, watched: Lesson | None) -> None:
@@ -401,24 +239,3 @@ def seeded_globals(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
-
-
-def predicted(
-    model: nn.Module, lesson: Lesson, reader: Any, batch_size: int, device: str
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Rows and their logits, batch after batch, rows of like length together."""
-    order = np.argsort(lesson.lengths, kind="stable")
-    check_positions(model, max(lesson.lengths, default=0))
-    with evaluating(model):
-        model.to(device)
-        with torch.inference_mode():
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                inputs = reader.collated([lesson.encoded[row] for row in rows])
-                yield rows, outputs_of(model, _on(inputs, device)).logits.float().cpu()  # type: ignore[union-attr]
-
-
-def _on(inputs: Any, device: str) -> Any:
-    if isinstance(inputs, Mapping):
-        return {name: value.to(device) for name, value in inputs.items()}
-    return inputs.to(device)
