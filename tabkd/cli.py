@@ -78,7 +78,7 @@ def predict(
     test: Annotated[Path, typer.Argument(help="Table to predict: CSV (also compressed) or Parquet.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: CSV or Parquet, by its suffix.")],
     proba: Annotated[bool, typer.Option("--proba", help="Probabilities instead of labels.")] = False,
-    id: Annotated[str | None, typer.Option("--id", help="Column that names the rows.  [default: that of fit]")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="Column that names the rows (default: that of fit).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Predict a table with a saved student; only the student's columns are needed."""

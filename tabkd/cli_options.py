@@ -35,7 +35,7 @@ Metric = Annotated[
     str | None, typer.Option(help="scikit-learn scorer, or module:function of (y_true, y_pred); greater is better.")
 ]
 Task = Annotated[Literal["classification", "regression"] | None, typer.Option(help="Unless the target says it.")]
-Positive = Annotated[str | None, typer.Option(help="Positive label of two.  [default: the last sorted]")]
+Positive = Annotated[str | None, typer.Option(help="Positive label of two (default: the last sorted).")]
 StudentFeatures = Annotated[
     list[str] | None, typer.Option(help="The student's columns: a,b,c, or the option again and again.")
 ]
@@ -65,12 +65,12 @@ TextColumns = Annotated[
     list[str] | None, typer.Option(help="Columns of free text, listed likewise, which transformers read.")
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(min=2, help="Transformers: tokens kept of a text.  [default: all it has positions for]")
+    int | None, typer.Option(min=2, help="Transformers: tokens kept of a text (default: all it has positions for).")
 ]
-Epochs = Annotated[float | None, typer.Option(help="Transformers: passes over the texts.  [default: 3]")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Transformers: texts per step.  [default: 32]")]
-LearningRate = Annotated[float | None, typer.Option(help="Transformers: learning rate.  [default: 5e-5]")]
+Epochs = Annotated[float | None, typer.Option(help="Transformers: passes over the texts (default: 3).")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Transformers: texts per step (default: 32).")]
+LearningRate = Annotated[float | None, typer.Option(help="Transformers: learning rate (default: 5e-5).")]
 Temperature = Annotated[
-    float | None, typer.Option(help="Softens the teacher's answers.  [default: 4 for a transformer of classes, else 1]")
+    float | None, typer.Option(help="Softens the teacher's answers (default: 4 for a transformer of classes, else 1).")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the results in a folder.")]

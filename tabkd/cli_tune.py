@@ -25,7 +25,7 @@ def tune(
     target: cli_options.Target,
     out: cli_options.Out,
     n_trials: Annotated[int, typer.Option(min=1, help="Students to try, those in the storage included.")] = 50,
-    teacher_trials: Annotated[int | None, typer.Option(min=0, help="Teachers to try.  [default: as many]")] = None,
+    teacher_trials: Annotated[int | None, typer.Option(min=0, help="Teachers to try (default: as many).")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is started.")] = None,
     storage: Annotated[
         str | None, typer.Option(help="Where trials are kept: sqlite:///study.db, or a path of a journal file.")

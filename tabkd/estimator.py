@@ -49,7 +49,8 @@ class DistilledEstimator(Deployed, BaseEstimator):
         ``"pairs"`` fits a teacher per pair of folds: scores, control and gain are honest. ``"holdout"`` fits one
         teacher, one control and one student per ``alpha`` on the first training fold, scores them on the rows left
         out, and ships them. ``"folds"`` is the plain recipe, cheapest, without any score: ``alpha`` and ``threshold``
-        must then be numbers. ``"auto"`` is ``"holdout"`` for neural networks, ``"pairs"`` for everything else.
+        must then be numbers. ``"auto"`` is ``"holdout"`` for networks of ``tabkd.neural``
+        but ``TabularMLP``, ``"pairs"`` for everything else.
     alpha : float in [0, 1] or "auto"
         Weight of the true labels in the target. ``"auto"`` chooses from 0, 0.25, 0.5 and the control, and keeps the
         control unless it is beaten by more than one paired standard error, also where the choice is made again for

@@ -564,3 +564,8 @@ def test_settings_of_transformers_are_refused_where_nothing_is_read_by_one(folde
     result = call(*folder.args("--learning-rate", 0.3))
     assert result.exit_code == 2
     assert "--learning-rate is for transformers, which read --text-columns" in result.stderr
+
+
+def test_help_tells_a_default_that_is_computed():
+    helped = " ".join(call("fit", "--help").stdout.replace("│", " ").split())
+    assert "(default: the last sorted)" in helped
