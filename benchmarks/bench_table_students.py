@@ -3,7 +3,8 @@
 students: a perceptron of 32 on the deployable columns, 3,000 rows: scikit-learn's, on labels and on log-odds, and ours,
     on labels and on soft targets; CPU seconds of a fit on one thread, ROC AUC (R2 on california_housing), log-loss.
 inside: the same student taught by networks on all columns, by their answers alone, and with their hidden states.
-munge: soft targets on the real rows alone, and on synthetic ones as well.
+munge: perceptrons of 32 on all columns with soft targets of bench_quality.py's teacher, on the real rows alone and on
+    MUNGE's as well: ours, and scikit-learn's on log-odds, as it comes (200 epochs) and stopped after 20.
 loop: CPU milliseconds of a training step in the loop for tables, and by Trainer.
 
 Run: python benchmarks/bench_table_students.py [--quick] [--parts students,inside,munge,loop]
@@ -15,12 +16,15 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from _common import arguments, save, table
+from bench_quality import Cell
 from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.special import expit
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -31,7 +35,6 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from tabkd import DistilledEstimator
 from tabkd.columns import ColumnEncoder
 from tabkd.frames import as_table
 from tabkd.links import apply_link
@@ -150,23 +153,20 @@ def inside_of(name: str, n_rows: int, seed: int) -> list[dict[str, Any]]:
 
 
 def munge_of(name: str, n_rows: int, seed: int) -> list[dict[str, Any]]:
-    X, X_test, y, y_test, deploy = split(name, n_rows, seed)
-    rows = []
-    for called, transfer in (("real rows", None), ("MUNGE rows as well", "munge")):
-        teacher = LGBMClassifier(n_estimators=150, learning_rate=0.05, verbose=-1, n_jobs=1)
-        student = TabularMLPClassifier(width=WIDTH, device="cpu")
-        model = DistilledEstimator(
-            teacher,
-            student,
-            student_features=deploy,
-            cross_fit="folds",
-            alpha=0.5,
-            transfer=transfer,
-            random_state=seed,
-        )
-        _, seconds = timed(model.fit, X, y)
-        rows.append({"table": name, "student": called, "seconds": seconds, **scored(y_test, answers(model, X_test))})
-    return rows
+    students = {"torch_mlp": "ours", "mlp_200_epochs": "scikit-learn", "mlp": "scikit-learn, 20 epochs"}
+    options = {"control": "labels", "soft_folds": "soft targets", "munge": "and MUNGE"}
+    asked = [("", "teacher"), *product(students, options)]
+    with TemporaryDirectory() as memory:
+        cell = Cell(name, n_rows, seed, memory)
+        found = [cell.result("compression", student, option) for student, option in asked]
+    return [
+        {
+            "table": name,
+            "student": f"{students[row['student']]}, {options[row['option']]}" if row["student"] else "(teacher)",
+            **{key: row[key] for key in ("seconds", "score", "loss")},
+        }
+        for row in found
+    ]
 
 
 def over_tables(
@@ -209,7 +209,7 @@ class Logits(Perceptron):
 PARTS = {
     "students": partial(over_tables, students_of, TABLES, 2),
     "inside": partial(over_tables, inside_of, FEW_TABLES, 1),
-    "munge": partial(over_tables, munge_of, FEW_TABLES, 1),
+    "munge": partial(over_tables, munge_of, TABLES, 3),
     "loop": part_loop,
 }
 
