@@ -49,11 +49,18 @@ __all__ = [
 _ROUTING = {"OneVsRestClassifier", "OneVsOneClassifier", "FixedThresholdClassifier", "TunedThresholdClassifierCV"}
 
 BaseComposition = _BaseComposition
-check_sample_weight = _check_sample_weight
 column_indices = _get_column_indices
 take_rows = _safe_indexing
 #: From this release on StandardScaler rounds its mean and scale to the type of the table, others round what comes out.
 SCALER_ROUNDS_STATISTICS = parse_version(sklearn_version) >= parse_version("1.8")
+
+
+def check_sample_weight(sample_weight: Any, X: Any, **options: Any) -> np.ndarray:
+    """scikit-learn's, some releases of which let weights pass that are all zero."""
+    weight = _check_sample_weight(sample_weight, X, **options)
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
 
 
 def optional_import(module: str, *, needed_by: str, extra: str) -> ModuleType:

@@ -189,6 +189,13 @@ def test_rows_of_no_weight_teach_nothing(numbers, two):
 
 
 @both
+def test_rows_of_weight_zero_are_as_if_they_were_not_there(network, table, two):
+    kept = np.arange(len(two)) % 3 > 0
+    fits = clone(network).fit(table, two, sample_weight=kept), clone(network).fit(table[kept], two[kept])
+    np.testing.assert_array_equal(*(fitted.predict_proba(table) for fitted in fits))
+
+
+@both
 def test_pickled_network_answers_alike(network, table, two):
     fitted = clone(network).fit(table, two)
     again = pickle.loads(pickle.dumps(fitted))

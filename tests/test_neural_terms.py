@@ -398,6 +398,18 @@ def test_mask_may_be_of_ones_and_zeros(term, ids, labels):
     assert term(*said, Batch(MASK.long(), labels), NONE) == term(*said, Batch(MASK, labels), NONE)
 
 
+@by_name({name: term for name, term in ALL.items() if not isinstance(term, Distances | Angles)})
+def test_row_of_weight_two_is_the_row_twice(term, ids, labels):
+    twice = torch.arange(ROWS).repeat_interleave(torch.tensor([2, 1, 1, 2, 1]))
+    models = make_model("bert"), make_model("bert", layers=4, seed=1)
+    given = Batch(MASK, labels, torch.tensor([2.0, 1, 1, 2, 1])), Batch(MASK[twice], labels[twice])
+    weighted, repeated = (
+        term(*(outputs_of(model, ids[rows], MASK[rows]) for model in models), batch, NONE).item()
+        for rows, batch in zip((torch.arange(ROWS), twice), given, strict=True)
+    )
+    assert weighted == pytest.approx(repeated, rel=1e-5)
+
+
 @pytest.mark.parametrize("term", [SoftLabels(), HardLabels(source="teacher")])
 def test_numbers_of_classes_that_differ_are_refused(term):
     with pytest.raises(ValueError, match=r"got \(5, 2\) and \(5, 3\)\. .*classes must be alike"):

@@ -77,6 +77,30 @@ def test_accumulated_batches_give_the_weights_of_one_large_batch(teacher):
     assert worst < 1e-5
 
 
+def constant(n_features, n_outputs):
+    """A module that says one thing of all rows."""
+    module = nn.Linear(n_features, n_outputs)
+    nn.init.zeros_(module.weight)
+    return module
+
+
+def test_weights_count_in_batches_of_one_row():
+    y = np.random.default_rng(0).normal(size=64)
+    weight = np.where(y > 0, 3.0, 1.0)
+    plain = {"optim": "sgd", "lr_scheduler_type": "linear", "max_grad_norm": 0.0}
+    model = ModuleRegressor(constant, batch_size=1, epochs=20, learning_rate=0.02, random_state=0, training_args=plain)
+    learnt = model.fit(np.zeros((64, 1), dtype=np.float32), y, sample_weight=weight).predict(np.zeros((1, 1)))
+    assert learnt[0] == pytest.approx(np.average(y, weights=weight), abs=0.1)
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there(teacher):
+    kept = np.arange(len(X)) % 3 > 0
+    settings = {"teacher": teacher, "objective": [Hidden("last")], "validation_fraction": 0.2, "epochs": 2}
+    weighted = classifier(**settings).fit(X, Y, sample_weight=kept.astype(float))
+    alone = classifier(**settings).fit([text for text, stays in zip(X, kept, strict=True) if stays], Y[kept])
+    np.testing.assert_allclose(weighted.predict_proba(X), alone.predict_proba(X), atol=1e-6)
+
+
 def test_padding_changes_no_loss(teacher):
     student = teacher.model_
     distiller = Distiller(student, [HardLabels(), Hidden(), Attention(loss="kl")], teacher=student).train()

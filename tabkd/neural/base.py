@@ -169,8 +169,8 @@ class StateTerm(LayerTerm):
         ours = student.hidden_states[m]
         if "linear" in projectors:
             ours = projectors["linear"](ours)
-        return self._of_states(ours, teacher.hidden_states[n], batch.mask)
+        return self._of_states(ours, teacher.hidden_states[n], batch)
 
     @abstractmethod
-    def _of_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+    def _of_states(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         """Loss of states of one width."""

@@ -171,7 +171,8 @@ class NeuralEstimator(Trainable):
             raise ValueError(
                 f"validation_fraction must be between 0 and 1, got {self.validation_fraction}. Try 0.1, or None."
             )
-        labelled = np.flatnonzero(~self._unlabelled(y))
+        counts = ~self._unlabelled(y) if lesson.weight is None else ~self._unlabelled(y) & (lesson.weight > 0)
+        labelled = np.flatnonzero(counts)
         if len(labelled) < 2:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} is of the labelled rows, and {len(labelled)} have a "

@@ -33,7 +33,7 @@ def masked_mean(values: Tensor, valid: Tensor | None, weight: Tensor | None = No
     valid : Tensor or None
         Broadcasts to ``values``. None: all are.
     weight : Tensor or None, default=None
-        Of the shape of ``values``; 0 or more.
+        Of the rows, or of the shape of ``values``; 0 or more.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def masked_mean(values: Tensor, valid: Tensor | None, weight: Tensor | None = No
     valid = valid.bool().expand_as(values)
     if weight is None:
         return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)
-    weight = weight * valid
+    weight = weight.reshape(weight.shape + (1,) * (values.dim() - weight.dim())) * valid
     total = weight.sum()
     return (torch.where(valid, values, 0.0) * weight).sum() / torch.where(total > 0, total, 1.0)
 
@@ -170,7 +170,7 @@ def squared_error(student: Tensor, target: Tensor, weight: Tensor | None = None)
     return masked_mean((student - target.nan_to_num()).square(), known, weight)
 
 
-def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     r"""Mean squared difference of hidden states.
 
     :math:`\mathrm{mean}_{i \in valid} \frac{1}{d} \lVert s_i - t_i \rVert^2`, for embeddings as for encoders.
@@ -179,6 +179,7 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> 
     ----------
     student, teacher : Tensor of shape (batch, length, width)
     mask : Tensor of shape (batch, length) or None, default=None
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -197,16 +198,17 @@ def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> 
     tensor(4.)
     """
     check_same_shape(student, teacher)
-    return masked_mean((student - teacher).square().mean(-1), mask)
+    return masked_mean((student - teacher).square().mean(-1), mask, weight)
 
 
-def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     r"""One minus the cosine between hidden states: :math:`\mathrm{mean}_{i \in valid} \, 1 - \cos(s_i, t_i)`.
 
     Parameters
     ----------
     student, teacher : Tensor of shape (batch, length, width)
     mask : Tensor of shape (batch, length) or None, default=None
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -225,10 +227,12 @@ def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
     tensor(1.)
     """
     check_same_shape(student, teacher)
-    return masked_mean(1 - F.cosine_similarity(student, teacher, dim=-1), mask)
+    return masked_mean(1 - F.cosine_similarity(student, teacher, dim=-1), mask, weight)
 
 
-def activation_boundary(student: Tensor, teacher: Tensor, mask: Tensor | None = None, margin: float = 1.0) -> Tensor:
+def activation_boundary(
+    student: Tensor, teacher: Tensor, mask: Tensor | None = None, margin: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     r"""Push each unit of the student to the side of zero where the teacher's is, past a margin.
 
     :math:`\mathrm{mean}_{i \in valid, u} \, [t_{iu} > 0] \max(0, \mu - s_{iu})^2 + [t_{iu} \le 0] \max(0, \mu +
@@ -239,6 +243,7 @@ def activation_boundary(student: Tensor, teacher: Tensor, mask: Tensor | None = 
     student, teacher : Tensor of shape (batch, length, width)
     mask : Tensor of shape (batch, length) or None, default=None
     margin : float, default=1.0
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -258,7 +263,7 @@ def activation_boundary(student: Tensor, teacher: Tensor, mask: Tensor | None = 
     """
     check_same_shape(student, teacher)
     side = torch.where(teacher > 0, 1.0, -1.0)
-    return masked_mean(F.relu(margin - side * student).square().mean(-1), mask)
+    return masked_mean(F.relu(margin - side * student).square().mean(-1), mask, weight)
 
 
 def _pairs_of_tokens(mask: Tensor | None) -> Tensor | None:
@@ -266,7 +271,7 @@ def _pairs_of_tokens(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else mask.bool()[:, None, :, None] & mask.bool()[:, None, None, :]
 
 
-def attention_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     r"""Kullback-Leibler divergence of attention, over valid queries and heads.
 
     :math:`\mathrm{mean}_{h, i \in valid} \sum_{j \in valid} t_{hij} \log(t_{hij} / s_{hij})`.
@@ -276,6 +281,7 @@ def attention_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -
     student, teacher : Tensor of shape (batch, heads, length, length)
         Probabilities, queries before keys.
     mask : Tensor of shape (batch, length) or None, default=None
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -299,10 +305,10 @@ def attention_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -
     pairs = _pairs_of_tokens(mask)
     if pairs is not None:
         divergence = torch.where(pairs, divergence, 0.0)
-    return masked_mean(divergence.sum(-1), None if mask is None else mask[:, None, :])
+    return masked_mean(divergence.sum(-1), None if mask is None else mask[:, None, :], weight)
 
 
-def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     r"""Mean squared difference of attention: :math:`\mathrm{mean}_{h, i, j \in valid} (s_{hij} - t_{hij})^2`.
 
     TinyBERT compares scores before the softmax. The formula is the same for them, if both sides are given so.
@@ -311,6 +317,7 @@ def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
     ----------
     student, teacher : Tensor of shape (batch, heads, length, length)
     mask : Tensor of shape (batch, length) or None, default=None
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -329,4 +336,4 @@ def attention_mse(student: Tensor, teacher: Tensor, mask: Tensor | None = None) 
     tensor(0.2500)
     """
     check_same_shape(student, teacher)
-    return masked_mean((student - teacher).square(), _pairs_of_tokens(mask))
+    return masked_mean((student - teacher).square(), _pairs_of_tokens(mask), weight)

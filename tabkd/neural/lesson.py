@@ -54,6 +54,18 @@ class Lesson(torch.utils.data.Dataset):
         """Tokens of every row."""
         return [_length(row) for row in self.encoded]
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which rows have a label."""
+        if self.labels is None:
+            return np.zeros(len(self), dtype=bool)
+        known = ~np.isnan(self.labels) if self.labels.dtype.kind == "f" else self.labels >= 0
+        return np.asarray(known.reshape(len(self), -1).all(axis=1))
+
+    def counting(self) -> Lesson:
+        """The rows of some weight."""
+        return self if self.weight is None or self.weight.all() else self.take(np.flatnonzero(self.weight))
+
     def take(self, rows: np.ndarray) -> Lesson:
         """Some of the rows."""
         known = [None if values is None else values[rows] for values in (self.labels, self.log_soft, self.weight)]

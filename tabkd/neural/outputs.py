@@ -74,7 +74,7 @@ class Batch:
         int64 with -100 where a row has no label; for regression floats with NaN, also of shape (batch, outputs); of a
         masked language model the masked tokens, in the order of ``logits``.
     weight : Tensor of shape (batch,) or None
-        Of the rows, for terms that are means over rows.
+        Of the rows; terms between rows do without.
     follows : Tensor of int64 of shape (batch,) or None
         0 where the second text of a row follows the first, 1 where it is another one.
     """

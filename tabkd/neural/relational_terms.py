@@ -1,4 +1,7 @@
-"""Terms on relations, which have no width: between the tokens of a row, and between the rows of a batch."""
+"""Terms on relations, which have no width: between the tokens of a row, and between the rows of a batch.
+
+Rows of every weight above 0 are compared with each other alike.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,8 @@ class Relations(LayerTerm):
                 (getattr(side, _PARTS[kind[0]])[i - 1], getattr(side, _PARTS[kind[1]])[i - 1])
                 for side, i in ((student, m), (teacher, n))
             )
-            losses.append(relation_kl(ours, theirs, self._n_heads(ours[0].shape[-1], theirs[0].shape[-1]), batch.mask))
+            heads = self._n_heads(ours[0].shape[-1], theirs[0].shape[-1])
+            losses.append(relation_kl(ours, theirs, heads, batch.mask, batch.weight))
         return sum(losses[1:], start=losses[0])
 
 

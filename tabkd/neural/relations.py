@@ -36,7 +36,11 @@ def _relation_scores(left: Tensor, right: Tensor, heads: int, mask: Tensor | Non
 
 
 def relation_kl(
-    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], heads: int, mask: Tensor | None = None
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    heads: int,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""Kullback-Leibler divergence of self-attention relations, over valid queries and relation heads.
 
@@ -51,6 +55,7 @@ def relation_kl(
     heads : int
         Number of relation heads; divides both widths.
     mask : Tensor of shape (batch, length) or None, default=None
+    weight : Tensor of shape (batch,) or None, default=None
 
     Returns
     -------
@@ -74,7 +79,7 @@ def relation_kl(
     expected = F.softmax(_relation_scores(*teacher, heads, mask), dim=-1)
     check_same_shape(scores, expected)
     divergence = F.kl_div(F.log_softmax(scores, dim=-1), expected, reduction="none").sum(-1)
-    return masked_mean(divergence, None if mask is None else mask[:, None, :])
+    return masked_mean(divergence, None if mask is None else mask[:, None, :], weight)
 
 
 def pooled(hidden: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tabkd._compat import check_sample_weight
 from tabkd.checks import check_whole
-from tabkd.frames import as_table, column_positions, has_names
+from tabkd.frames import as_table, column_positions, has_names, rows_of
 from tabkd.neural.base import Term
 from tabkd.neural.recipes import stages_of, two_terms
 from tabkd.neural.table_reader import TableReader
@@ -132,8 +132,12 @@ class TableNetwork(Taught):
         self.__dict__.pop("feature_names_in_", None)
         if has_names(X):
             self.feature_names_in_ = X.columns.to_numpy(dtype=object)
-        self.reader_ = TableReader.fit(X, column_positions(X, self.columns, "columns"), onehot=self._onehot)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        if weight is not None and not weight.all():
+            counting = np.flatnonzero(weight)
+            X, y, weight = rows_of(X, counting), y[counting], weight[counting]
+            log_soft = None if log_soft is None else log_soft[counting]
+        self.reader_ = TableReader.fit(X, column_positions(X, self.columns, "columns"), onehot=self._onehot)
         alone = self._unlabelled(y)
         if taught and alone.any() and alpha < 1:  # the whole loss of such rows is what the teacher says
             weight = np.where(alone, 1 / (1 - alpha), 1.0) * (1.0 if weight is None else weight)

@@ -64,12 +64,12 @@ class Rows:
         changed: dict[str, Any] = {name: None if v is None else change(v) for name, v in vars(self).items()}
         return Rows(**changed)
 
-    def counts(self) -> tuple[Tensor, Tensor]:
-        """What each row counts for among all rows, and among those that have a label."""
+    def counts(self) -> dict[str, Tensor]:
+        """What each row counts for in what a term may be a mean over: a row is one token."""
         labels = self.labels
         known = ~labels.isnan().any(-1) if labels.is_floating_point() else labels >= 0
         weight = torch.ones(len(self), device=labels.device) if self.weight is None else self.weight
-        return weight, weight * known
+        return {"rows": weight, "tokens": weight, "labels": weight * known}
 
 
 class Remembered(nn.Module):
@@ -187,7 +187,7 @@ class _Rates:
 def _epoch(distiller: Distiller, rows: Rows, rates: _Rates, generator: torch.Generator) -> None:
     order = torch.randperm(len(rows), generator=generator).to(rows.features.device)
     batches = order.tensor_split(rates.n_batches)
-    counts = dict(zip(("rows", "labels"), rows.counts(), strict=True))
+    counts = rows.counts()
     mean = float(counts["rows"].mean())
     uneven = [name for name, count in counts.items() if count.min() != count.max()]
     for batch in batches:

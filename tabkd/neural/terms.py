@@ -174,8 +174,8 @@ class Hidden(StateTerm):
         super().__post_init__()
         check_choice("loss", self.loss, ("mse", "cosine"))
 
-    def _of_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-        return (hidden_mse if self.loss == "mse" else hidden_cosine)(student, teacher, mask)
+    def _of_states(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+        return (hidden_mse if self.loss == "mse" else hidden_cosine)(student, teacher, batch.mask, batch.weight)
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ class Embedding(StateTerm):
     weight: float = 1.0
     layers = ((0, 0),)
 
-    def _of_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-        return hidden_mse(student, teacher, mask)
+    def _of_states(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+        return hidden_mse(student, teacher, batch.mask, batch.weight)
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,8 @@ class ActivationBoundary(StateTerm):
         super().__post_init__()
         check_number("margin", self.margin)
 
-    def _of_states(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-        return activation_boundary(student, teacher, mask, self.margin)
+    def _of_states(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+        return activation_boundary(student, teacher, batch.mask, self.margin, batch.weight)
 
 
 @dataclass(frozen=True)
@@ -308,4 +308,4 @@ class Attention(LayerTerm):
         maps = student.attentions[m - 1], teacher.attentions[n - 1]
         if self._averaged(maps[0].shape[1], maps[1].shape[1]):
             maps = maps[0].mean(1, keepdim=True), maps[1].mean(1, keepdim=True)
-        return (attention_kl if self.loss == "kl" else attention_mse)(*maps, batch.mask)
+        return (attention_kl if self.loss == "kl" else attention_mse)(*maps, batch.mask, batch.weight)

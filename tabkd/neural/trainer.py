@@ -17,7 +17,11 @@ __all__ = ["Epochs", "Progress", "StudentTrainer", "scores_of"]
 
 
 class StudentTrainer(Trainer):
-    """Knows what each batch's means count for, so that accumulated gradients are those of one large batch."""
+    """Knows what each batch's means count for, so that accumulated gradients are those of one large batch.
+
+    A heavy row counts for more than a light one also where they are in different steps: means over a step's rows are
+    those of rows of the data set's mean weight.
+    """
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         # The first releases of transformers 5 call it by a flag of its own.
@@ -43,24 +47,32 @@ class StudentTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = [_counts(batch) for batch in batches]
+        weighted = [_counts(batch, batch.get("weight")) for batch in batches]
         for name in counts[0] if counts else ():
             total = torch.tensor(float(sum(count[name] for count in counts)), device=device)
             n_batches = torch.tensor(float(len(batches)), device=device)
             if self.args.world_size > 1:
                 total = self.accelerator.gather(total).sum()
                 n_batches = self.accelerator.gather(n_batches).sum()
-            each = float(n_batches) / (float(total) or 1.0)
-            for batch, count in zip(batches, counts, strict=True):
+            each = float(n_batches) / (float(total) or 1.0) / self._mean_weight(name)
+            for batch, count in zip(batches, weighted, strict=True):
                 batch.setdefault("shares", {})[name] = count[name] * each
         return batches, None
 
+    def _mean_weight(self, unit: str) -> float:
+        """Of the rows, or of those that have a label."""
+        lesson: Any = self.train_dataset
+        if getattr(lesson, "weight", None) is None:
+            return 1.0
+        weight = lesson.weight[lesson.labelled] if unit == "labels" else lesson.weight
+        return float(weight.mean()) if len(weight) else 1.0
 
-def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
-    """How much of everything that a term may be a mean over there is in a batch."""
+
+def _counts(batch: Mapping[str, Any], weight: Tensor | None = None) -> dict[str, float]:
+    """How much of everything that a term may be a mean over there is in a batch, by the weight of its rows."""
     inputs, labels = batch["inputs"], batch.get("labels")
     first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
-    weight = batch.get("weight")
     weight = torch.ones(len(first), device=first.device) if weight is None else weight
     counts = {"rows": float(weight.sum()), "labels": 0.0, "pairs": float(len(first))}
     if "tokens" in batch:  # there, every masked token has logits of its own
@@ -71,7 +83,7 @@ def _counts(batch: Mapping[str, Any]) -> dict[str, float]:
         counts["labels"] = float((weight * labelled).sum())
     if mask is not None:
         lengths = mask.sum(dim=1).double()
-        counts |= {"tokens": float(lengths.sum()), "token_pairs": float((lengths**2).sum())}
+        counts |= {"tokens": float((weight * lengths).sum()), "token_pairs": float((weight * lengths**2).sum())}
     return counts
 
 

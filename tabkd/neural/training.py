@@ -86,6 +86,8 @@ def train(
     ValueError
         If the weights leave what floating-point numbers can hold, or an argument is not for this training.
     """
+    if isinstance(lesson, Lesson):
+        lesson = lesson.counting()
     with ExitStack() as stack:
         if teacher is not None:
             check_positions(teacher, max(lesson.lengths))
