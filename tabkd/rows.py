@@ -107,7 +107,10 @@ def named_like_fit(estimator: Any, X: Any) -> Any:
 
 def _read_values(y: Any) -> tuple[np.ndarray, None]:
     try:
-        y = np.asarray(y, dtype=np.float64)
+        y = np.asarray(y)
+        if y.dtype.kind in "mM":  # NumPy would make numbers of them without a word
+            raise TypeError("it holds dates or spans of time")
+        y = y.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The teacher is a regressor, but the target is no numbers: {error}. Use a classifier as the teacher."

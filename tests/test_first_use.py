@@ -195,9 +195,10 @@ def test_memory_may_be_a_path(tmp_path):
         model(memory=3).fit(X, Y)
 
 
-def test_text_is_no_target_of_a_regressor():
+@pytest.mark.parametrize("target", [Y, np.datetime64("2026-01-01") + np.arange(240)], ids=["text", "dates"])
+def test_what_is_no_number_is_no_target_of_a_regressor(target):
     with pytest.raises(ValueError, match="teacher is a regressor, but the target is no numbers"):
-        model(DecisionTreeRegressor(), LGBMRegressor()).fit(X, Y)
+        model(DecisionTreeRegressor(), LGBMRegressor()).fit(X, target)
 
 
 def test_confidence_is_a_share():
