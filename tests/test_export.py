@@ -209,6 +209,14 @@ def test_mixture_of_models_is_exported(numbers, two, tmp_path):
 # ---------------------------------------------------------------- exactness
 
 
+def test_column_beyond_float32_is_exported(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"huge": 1e300 * rng.normal(size=200), "small": rng.normal(size=200)})
+    model = lgbm().fit(table, table["small"] > 0)
+    predictor = exported(model, tmp_path, table)
+    np.testing.assert_allclose(predictor.predict_proba(table), model.predict_proba(table), atol=1e-5)
+
+
 @pytest.mark.parametrize("side", [-np.inf, 0, np.inf])
 def test_thresholds_rounded_down_decide_every_float32_as_float64_does(side):
     thresholds = np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-5, 5).repeat(100)

@@ -163,6 +163,42 @@ def test_regressor_of_several_outputs():
     assert model.score(X, y) > 0.7
 
 
+def test_constant_values_are_predicted_exactly():
+    data = digits()[0]
+    values = np.stack([data[:, 20] * 1e-6, np.full(len(data), 0.1)], axis=1)
+    found = ModuleRegressor(nn.Linear(64, 2), epochs=1, random_state=0).fit(data, values).predict(data)
+    assert (found[:, 1] == 0.1).all() and np.ptp(found[:, 0]) > 0
+
+
+def test_constant_values_are_those_of_the_file(tmp_path):
+    data = digits()[0]
+    model = ModuleRegressor(nn.Linear(64, 1), epochs=1, random_state=0).fit(data, np.zeros(len(data)))
+    assert (OnnxPredictor(model.to_onnx(tmp_path / "model.onnx", data)).predict(data) == 0).all()
+
+
+def test_a_teachers_values_are_learnt_where_all_labels_are_one():
+    data = digits()[0]
+    soft = 1000 * data[:, [20]]
+    model = ModuleRegressor(nn.Linear(64, 1), epochs=10, learning_rate=0.01, random_state=0)
+    assert model.fit_soft(data, soft, y=np.zeros(len(data))).score(data, soft) > 0.9
+
+
+def test_other_values_than_the_only_one_of_the_fit_are_scored_as_they_are():
+    data, one = digits()[0], np.ones(600)
+    model = ModuleRegressor(nn.Linear(64, 1), epochs=1, random_state=0).fit(data, one, eval_set=(data, 3 * one))
+    assert model.history_[-1]["neg_mean_squared_error"] == pytest.approx(-4)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
+@pytest.mark.parametrize("fitted", ["as they are", "as floats"])
+def test_layers_that_want_floats_read_whole_numbers_and_booleans(dtype, fitted):
+    data, labels = digits()
+    rows = (data > 0.5).astype(dtype)
+    model = ModuleClassifier(lambda: layers(8), epochs=1, random_state=0)
+    model.fit(rows if fitted == "as they are" else rows.astype(np.float32), labels)
+    np.testing.assert_array_equal(model.predict_proba(rows), model.predict_proba(rows.astype(np.float32)))
+
+
 def test_sample_weights_of_zero_leave_rows_out():
     y = Y.copy()
     y[:60] = np.where(Y[:60] == "yes", "no", "yes")

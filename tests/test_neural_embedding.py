@@ -7,6 +7,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from transformers import AutoModel, BertTokenizerFast, DistilBertConfig
+from transformers import AutoModel, BertTokenizerFast, DistilBertConfig, T5Config
 
 from tabkd.neural import Attention, EmbeddingStudent, Hidden, Similarities, Vectors, shrink
 from tabkd.neural.embedder import Embedder
@@ -103,6 +105,12 @@ def test_scored_pairs_teach_what_is_alike():
     assert model.score(PAIRS[90:], COSINES[90:]) > 0.6
 
 
+@pytest.mark.parametrize("scores", [COSINES.astype(object), [Decimal(score) for score in COSINES]])
+def test_scores_are_cosines_whatever_holds_them(scores):
+    found, expected = (student(epochs=0.5).fit(PAIRS, y).transform(X) for y in (scores, COSINES))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_labelled_pairs_teach_what_is_alike():
     texts = ["good film", "bad film", "great plot", "awful plot", "nice actor", "dull actor"]
     pairs = [(a, b) for a in texts for b in texts]
@@ -151,6 +159,20 @@ def test_normalized_vectors_have_the_length_one():
 def test_padding_and_order_leave_vectors_alone(teacher):
     np.testing.assert_allclose(teacher.transform(X)[::-1], teacher.transform(X[::-1]), atol=1e-5)
     np.testing.assert_allclose(teacher.transform(X[:1])[0], teacher.transform(X)[0], atol=1e-5)
+
+
+def test_tokenizer_that_pads_on_the_left_gives_the_same_vectors():
+    left = BertTokenizerFast(vocab=VOCABULARY, padding_side="left")
+    found, expected = (
+        student(epochs=0.5, dimensions=8, tokenizer=tokenizer).fit(X, COUNTS).transform(X)
+        for tokenizer in (left, TOKENIZER)
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert left.padding_side == "left"
+
+
+def test_texts_of_a_generator_get_their_vectors(teacher):
+    np.testing.assert_array_equal(teacher.transform(text for text in X), teacher.transform(X))
 
 
 def test_same_seed_gives_the_same_vectors():
@@ -220,6 +242,15 @@ def test_unknown_parts_of_a_folder_are_refused(teacher, tmp_path):
         EmbeddingStudent.from_pretrained(folder)
 
 
+def test_second_linear_layer_of_a_folder_is_refused(teacher, tmp_path):
+    folder = teacher.save_pretrained(tmp_path)
+    shutil.copytree(folder / "2_Dense", folder / "3_Dense")
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    (folder / "modules.json").write_text(json.dumps([*modules, {**modules[-1], "path": "3_Dense"}]), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has the part .*Dense"):
+        EmbeddingStudent.from_pretrained(folder)
+
+
 @pytest.mark.parametrize(
     ("file", "setting"),
     [
@@ -243,6 +274,9 @@ def test_dense_layer_without_a_bias_is_read(teacher, tmp_path):
     weights = load_file(part / "model.safetensors")
     save_file({"linear.weight": weights["linear.weight"]}, part / "model.safetensors")
     np.testing.assert_allclose(EmbeddingStudent.from_pretrained(tmp_path).transform(X), model.transform(X), atol=1e-6)
+
+
+T5 = {"vocab_size": len(TOKENIZER), "d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2}
 
 
 def distilbert():
@@ -282,6 +316,7 @@ def test_file_gives_the_same_vectors(tmp_path, model):
         ({"dimensions": 8}, {"X": X, "y": COUNTS, "sample_weight": np.full(len(X), np.nan)}, "sample_weight.* NaN"),
         ({"pooling": "max"}, {"X": X, "y": COUNTS}, "pooling must be one of 'mean', 'cls', got 'max'"),
         ({"teacher": AutoModel.from_config(config(vocab_size=9))}, {"X": X}, "The teacher knows 9 tokens"),
+        ({"model": T5Config(**T5)}, {"X": X, "y": COUNTS}, "T5Model reads a decoder's input beside the text"),
     ],
 )
 def test_what_does_not_fit_is_named(settings, fitted, message):

@@ -135,6 +135,17 @@ def test_pieces_of_a_long_line_follow_each_other(tmp_path):
     assert max(len(row["input_ids"]) for row in found) <= 13
 
 
+@pytest.mark.parametrize("pairs", [False, True])
+def test_lengths_are_the_most_tokens_that_rows_get(tmp_path, pairs):
+    lines = [" ".join(WORDS[:size]) for size in (7, 2, 5, 3)]
+    found = read(lines, tmp_path, max_length=20, pairs=pairs)
+    drawn = []
+    for epoch in range(30):
+        found.set_epoch(epoch)
+        drawn.append([len(row["input_ids"]) for row in found])
+    np.testing.assert_array_equal(found.lengths, np.max(drawn, axis=0))
+
+
 def test_file_is_read_as_its_lines(tmp_path):
     plain, packed = tmp_path / "corpus.txt", tmp_path / "corpus.txt.gz"
     plain.write_text("\n".join(DOCUMENTS), encoding="utf-8")
@@ -318,6 +329,8 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
 
 # ---------------------------------------------------------------- bad input
 
+SHORT, ONE_TYPE = config(1, max_position_embeddings=12), RobertaConfig(**SMALL, pad_token_id=0, type_vocab_size=1)
+
 
 @pytest.mark.parametrize(
     ("texts", "settings", "error", "message"),
@@ -344,6 +357,8 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
             ValueError,
             "dataloader_persistent_workers=True, but masks are drawn anew in every epoch",
         ),
+        (TEXTS, {"teacher": BertForMaskedLM(SHORT)}, ValueError, "positions for 12 tokens, and .* have up to 13"),
+        (DOCUMENTS, {"model": ONE_TYPE, "objective": [NSP()]}, ValueError, "RobertaForMaskedLM knows one type"),
         (TEXTS, {"model": 3}, TypeError, "model must be a path or name"),
         (TEXTS, {"tokenizer": None}, ValueError, "its tokenizer is not known"),
     ],

@@ -17,7 +17,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from transformers import AutoModelForQuestionAnswering, BertConfig, BertTokenizerFast, DistilBertConfig
+from transformers import (
+    AutoModelForQuestionAnswering,
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    DistilBertConfig,
+)
 
 from tabkd.export.parity import ParityError
 from tabkd.neural import QuestionAnswerer
@@ -73,6 +79,24 @@ def test_answers_of_new_contexts_are_found(teacher):
 def test_answers_are_characters_of_the_context(teacher):
     for row, found in zip(FRESH, teacher.predict(FRESH), strict=True):
         assert found.id == row["id"] and row["context"][found.start : found.end] == found.text != ""
+
+
+def test_answer_ends_behind_the_marks_of_its_last_letter(teacher):
+    (found,) = teacher.predict([{"question": "who", "context": "and eve\u0301 and sang"}])
+    assert found.text == "eve\u0301"
+
+
+def test_questions_of_a_generator_are_evaluated(teacher):
+    assert teacher.evaluate(row for row in FRESH) == teacher.evaluate(FRESH)
+
+
+@pytest.mark.parametrize("kind", ["configuration", "model", "folder"])
+def test_classifier_of_three_classes_lends_its_encoder(kind, tmp_path):
+    classifier = BertForSequenceClassification(config(num_labels=3))
+    classifier.save_pretrained(tmp_path)
+    given = {"configuration": classifier.config, "model": classifier, "folder": tmp_path}[kind]
+    fitted = answerer(given, epochs=0.1).fit(ROWS)
+    assert (fitted.model_.config.num_labels, classifier.config.num_labels) == (2, 3)
 
 
 def test_teacher_is_followed_where_labels_are_wrong(teacher):

@@ -127,6 +127,7 @@ def _categories(column: Column, unseen: bool, missing: Sequence[Any]) -> np.ndar
     return pool
 
 
+@np.errstate(over="ignore")  # a column may hold what float32 does not
 def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generator) -> np.ndarray:
     if column.kind == "boolean":
         return np.array([0.0, 1.0])
@@ -139,8 +140,7 @@ def _numbers(column: Column, thresholds: Any, texts: Any, rng: np.random.Generat
             drawn = rng.normal(scale=2, size=_N_PLAIN)
         return np.round(drawn).astype(np.int64) if column.kind == "integer" else drawn.astype(np.float32).astype(float)
     near = thresholds.astype(np.float32)
-    with np.errstate(over="ignore"):
-        sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
+    sides = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
     pool = np.unique(np.concatenate([near, *sides])).astype(float)
     return pool[np.isfinite(pool)]
 

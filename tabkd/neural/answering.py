@@ -24,6 +24,7 @@ from tabkd.neural.spans import (
     SpanLabels,
     SpanModel,
     Window,
+    behind_marks,
     best_span,
     targets,
     windows,
@@ -185,7 +186,7 @@ class QuestionAnswerer(Trainable):
         check_alpha(self.alpha, 0.1)
         seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
-            model: Any = read_model(self.model, AutoModelForQuestionAnswering)
+            model: Any = read_model(self.model, AutoModelForQuestionAnswering, num_labels=2)
             reader = self._reader(model)
             cut = self._windows(reader, questions)
             lesson = Lesson([window.inputs for window in cut], targets(cut, questions))
@@ -214,16 +215,7 @@ class QuestionAnswerer(Trainable):
         list of Found
         """
         check_is_fitted(self, "model_")
-        questions = read_questions(data, answered=False)
-        cut = self._windows(self.reader_, questions)
-        logits = self._logits(SpanModel(self.model_), Lesson([window.inputs for window in cut]), self.reader_)
-        best = [(-np.inf, 0, 0)] * len(questions)
-        for window, row in zip(cut, logits, strict=True):
-            best[window.question] = max(best[window.question], best_span(window, row, self.max_answer_length))
-        return [
-            Found(asked.id, asked.context[start:end], start, end, score)
-            for asked, (score, start, end) in zip(questions, best, strict=True)
-        ]
+        return self._found(read_questions(data, answered=False))
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """Exact match and F1, means over the questions, as ``metric`` says.
@@ -238,8 +230,9 @@ class QuestionAnswerer(Trainable):
         dict of str to float
             ``"exact_match"`` and ``"f1"``, from 0 to 1.
         """
+        check_is_fitted(self, "model_")
         questions = read_questions(data, answered=True)
-        pairs = zip(self.predict(data), questions, strict=True)
+        pairs = zip(self._found(questions), questions, strict=True)
         found = [marks(one.text, [text for text, _ in asked.answers], self.metric) for one, asked in pairs]
         exact, f1 = np.mean(found, axis=0)
         return {"exact_match": float(exact), "f1": float(f1)}
@@ -301,6 +294,19 @@ class QuestionAnswerer(Trainable):
         taken = reader.tokenizer.model_input_names
         found = windows(reader.tokenizer, questions, self.max_length, self.stride)
         return [Window(w.question, {name: w.inputs[name] for name in taken}, w.spans) for w in found]
+
+    def _found(self, questions: Sequence[Question]) -> list[Found]:
+        """The best span of each question's windows."""
+        cut = self._windows(self.reader_, questions)
+        logits = self._logits(SpanModel(self.model_), Lesson([window.inputs for window in cut]), self.reader_)
+        best = [(-np.inf, 0, 0)] * len(questions)
+        for window, row in zip(cut, logits, strict=True):
+            best[window.question] = max(best[window.question], best_span(window, row, self.max_answer_length))
+        found = []
+        for asked, (score, start, end) in zip(questions, best, strict=True):
+            end = behind_marks(asked.context, end)
+            found.append(Found(asked.id, asked.context[start:end], start, end, score))
+        return found
 
     def _taught(self, reader: TextReader, lesson: Lesson) -> np.ndarray:
         """The teacher's starts and ends for every window, of shape (n_windows, 2, longest)."""

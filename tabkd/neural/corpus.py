@@ -146,9 +146,13 @@ class Corpus(torch.utils.data.Dataset):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of every row, special ones and the second text left out."""
+        """Tokens of every row; of a pair the most there may be, as another second text is drawn in every epoch."""
         lengths = np.diff(self._ends, prepend=0)
-        return lengths if self._rows is None else lengths[self._rows]
+        if self._rows is None:
+            return lengths + 2
+        longest = lengths.argmax()
+        seconds = np.where(self._rows == longest, np.delete(lengths, longest).max(), lengths[longest])
+        return lengths[self._rows] + seconds + 3
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, self.epoch, row])

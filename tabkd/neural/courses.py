@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
@@ -27,6 +28,9 @@ from tabkd.neural.terms import HardLabels
 from tabkd.neural.vector_terms import Vectors
 
 __all__ = ["Course", "of_pairs", "of_teacher"]
+
+#: How pandas calls numbers that are not all whole, whatever the array that holds them.
+_REAL = ("floating", "mixed-integer-float", "decimal")
 
 
 @dataclass
@@ -193,7 +197,7 @@ def of_pairs(embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) 
     reader : SingleReader
     rows : list of pairs of str
     y : array-like of shape (n_samples,)
-        Floats are cosines, anything else classes.
+        Floats and decimals are cosines, also in an array of objects; anything else classes.
 
     Returns
     -------
@@ -206,6 +210,8 @@ def of_pairs(embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) 
     """
     check_pairs(rows)
     missing, y = pd.isna(np.asarray(y, dtype=object)), column_or_1d(np.asarray(y))
+    if not missing.any() and infer_dtype(y) in _REAL:
+        y = y.astype(np.float64)
     if len(odd := np.flatnonzero(missing | (np.isinf(y) if y.dtype.kind == "f" else False))):
         raise ValueError(f"Row {odd[0]} of y is {y[odd[0]]}, neither a cosine nor a class. Leave its pair out.")
     if y.dtype.kind != "f":

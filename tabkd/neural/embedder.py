@@ -42,6 +42,8 @@ class Embedder(nn.Module):
         self, model: nn.Module, pooling: str = "mean", dimensions: int | None = None, normalize: bool = False
     ) -> None:
         super().__init__()
+        if "T5" in (name := type(model).__name__):
+            raise ValueError(f"{name} reads a decoder's input beside the text. Give an encoder alone, such as BERT.")
         self.model, self.pooling, self.normalize = model, pooling, normalize
         width: int = model.config.hidden_size  # type: ignore[assignment, union-attr]
         self.dense = None if dimensions is None else nn.Linear(width, dimensions)
@@ -227,7 +229,7 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
             embedder_of["pooling"] = _pooling(settings)
         elif name == "Normalize":
             embedder_of["normalize"] = True
-        elif name == "Dense" and settings["activation_function"] == _IDENTITY and not embedder_of.get("normalize"):
+        elif name == "Dense" and settings["activation_function"] == _IDENTITY and embedder_of.keys() <= {"pooling"}:
             embedder_of["dimensions"] = settings["out_features"]
             dense = {"linear.bias": torch.zeros(settings["out_features"])} | load_file(part / "model.safetensors")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -173,9 +174,9 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         X : sequence of length n_samples
             Texts, whose vectors are learnt, or pairs of texts.
         y : array-like of shape (n_samples, n_dimensions) or (n_samples,), optional
-            Of texts: their vectors, where there is no ``teacher`` to make them. Of pairs: floats are their cosines,
-            from -1 to 1; anything else is their class, learnt by a softmax over u, v and \\|u - v\\|, which is left
-            behind afterwards. Ignored where there is a teacher, as the target of a pipeline is.
+            Of texts: their vectors, where there is no ``teacher`` to make them. Of pairs: floats and decimals are their
+            cosines, from -1 to 1; anything else is their class, learnt by a softmax over u, v and \\|u - v\\|, which
+            is left behind afterwards. Ignored where there is a teacher, as the target of a pipeline is.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -232,6 +233,9 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         return self
 
     def _reader(self, embedder: Embedder, tokenizer: Any) -> SingleReader:
+        if tokenizer.padding_side != "right":  # on the left, a text's positions would hang on the others of its batch
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.padding_side = "right"
         return SingleReader(tokenizer, self.max_length, None, positions_of(embedder.model))
 
     # ---------------------------------------------------------------- predict
@@ -248,8 +252,9 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         ndarray of shape (n_samples, n_outputs), float32
         """
         check_is_fitted(self, "model_")
-        check_texts(self.reader_.rows(X))
-        return self._raw(X)
+        rows = self.reader_.rows(X)
+        check_texts(rows)
+        return self._raw(rows)
 
     def similarity(self, X: Any) -> np.ndarray:
         """Cosines of pairs of texts.

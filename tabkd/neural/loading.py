@@ -90,7 +90,7 @@ def takes_types(model: Any) -> bool:
     return not has_none and "token_type_ids" in signature(model.forward).parameters
 
 
-def read_model(given: Any, kind: Any) -> nn.Module:
+def read_model(given: Any, kind: Any, **settings: Any) -> nn.Module:
     """A model to train in float32, with the weights that the given one has for it; nothing that is given is changed.
 
     Parameters
@@ -98,6 +98,8 @@ def read_model(given: Any, kind: Any) -> nn.Module:
     given : str, Path, PreTrainedModel or PreTrainedConfig
     kind : type
         An ``AutoModel`` class of transformers.
+    **settings
+        Of the configuration, instead of what it says.
 
     Returns
     -------
@@ -105,13 +107,16 @@ def read_model(given: Any, kind: Any) -> nn.Module:
     """
     if isinstance(given, str | Path):
         with without_advice():
-            return kind.from_pretrained(found(given), dtype=torch.float32)
-    if isinstance(given, PreTrainedConfig):
-        return kind.from_config(copy.deepcopy(given), dtype=torch.float32)
+            return kind.from_pretrained(found(given), dtype=torch.float32, **settings)
     given = bare(given)
-    if not (isinstance(given, nn.Module) and hasattr(given, "config")):
+    new = isinstance(given, PreTrainedConfig)
+    if not (new or (isinstance(given, nn.Module) and hasattr(given, "config"))):
         raise TypeError(f"model must be a path or name, a transformers model or its configuration, got {given!r}.")
-    model = kind.from_config(copy.deepcopy(given.config), dtype=torch.float32)
+    config = copy.deepcopy(given if new else given.config)
+    config.update(settings)
+    model = kind.from_config(config, dtype=torch.float32)
+    if new:
+        return model
     headless = model.base_model is model or given.base_model is given
     own, theirs = (cast(nn.Module, part.base_model if headless else part) for part in (model, given))
     known = own.state_dict()

@@ -66,7 +66,7 @@ class _Module(NeuralEstimator):
     stages = None
 
     def _reader(self, model: nn.Module) -> ArrayReader:
-        return ArrayReader()
+        return ArrayReader(self._whole)
 
     def _checked(self, X: Any, *, fitting: bool = False) -> Any:
         if isinstance(X, Dataset):
@@ -77,8 +77,17 @@ class _Module(NeuralEstimator):
         first = Subset(X, range(min(1, len(X)))) if isinstance(X, Dataset) else X[:1]  # type: ignore[arg-type]
         (row,) = ArrayReader().rows(first)
         module = self._made(n_features=len(row) if row.ndim else 1, n_outputs=n_outputs).cpu()
+        self._whole = not row.is_floating_point()
         with torch.no_grad():
-            shape = tuple(cast(Tensor, outputs_of(module.eval(), row[None]).logits).shape)
+            try:
+                answer = outputs_of(module.eval(), row[None])
+            except RuntimeError:
+                if not self._whole:
+                    raise
+                # Layers with weights refuse whole numbers and booleans, those of embeddings need whole ones.
+                self._whole = False
+                answer = outputs_of(module, row[None].float())
+        shape = tuple(cast(Tensor, answer.logits).shape)
         if shape != (1, n_outputs):
             raise ValueError(
                 f"The model answers one row with a tensor of shape {shape}, but must with {(1, n_outputs)}: a logit "

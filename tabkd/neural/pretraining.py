@@ -164,6 +164,11 @@ class MaskedLanguageModel(Trainable):
                 )
             pairs = any(isinstance(term, NSP) for term in given_terms(self.objective, self.stages))
             student = read_model(self.model, AutoModelForPreTraining if pairs else AutoModelForMaskedLM)
+            if pairs and getattr(student.config, "type_vocab_size", None) == 1:
+                raise ValueError(
+                    f"NSP tells the second text of a row by its token type, and {type(student).__name__} knows one "
+                    "type. Use BERT or MobileBERT, or leave NSP out."
+                )
             stages = pretraining_stages(
                 self.objective, self.stages, epochs=self.epochs, student=student, teacher=teacher
             )

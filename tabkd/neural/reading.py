@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,17 @@ class TextReader:
         return dict(self.tokenizer.pad(list(encoded), return_tensors="pt"))
 
 
+@dataclass
 class ArrayReader:
-    """Arrays, or data sets of them, as float32 tensors (whole numbers stay whole)."""
+    """Arrays, or data sets of them, as float32 tensors.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether whole numbers and booleans stay what they are.
+    """
+
+    whole: bool = True
 
     def rows(self, X: Any) -> list[Any]:
         """Tensors, a row each.
@@ -143,7 +153,7 @@ class ArrayReader:
         found = [row.clone() if isinstance(row, Tensor) else torch.from_numpy(np.array(row)) for row in X]
         if not found:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-        return [row.float() if row.is_floating_point() else row for row in found]
+        return [row if self.whole and not row.is_floating_point() else row.float() for row in found]
 
     def encoded(self, rows: Sequence[Any]) -> Sequence[Any]:
         """The rows themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from tabkd.neural.outputs import Batch, Outputs
 from tabkd.neural.squad import Question
 from tabkd.targets import check_temperature
 
-__all__ = ["NEVER", "SoftSpans", "SpanLabels", "SpanModel", "Window", "best_span", "targets", "windows"]
+__all__ = ["NEVER", "SoftSpans", "SpanLabels", "SpanModel", "Window", "behind_marks", "best_span", "targets", "windows"]
 
 #: The logit of what cannot be: a probability of 0 that stays finite in half precision.
 NEVER = -1e4
@@ -151,6 +152,23 @@ def best_span(window: Window, logits: np.ndarray, longest: int) -> tuple[float, 
     sums[(length < 0) | (length >= longest)] = -np.inf
     first, last = np.unravel_index(sums.argmax(), sums.shape)
     return float(sums[first, last]), int(window.spans[inside[first], 0]), int(window.spans[inside[last], 1])
+
+
+def behind_marks(context: str, end: int) -> int:
+    """The end of an answer, behind the combining characters of its last letter: tokenizers may strip them.
+
+    Parameters
+    ----------
+    context : str
+    end : int
+
+    Returns
+    -------
+    int
+    """
+    while end < len(context) and unicodedata.category(context[end]).startswith("M"):
+        end += 1
+    return end
 
 
 class SpanModel(nn.Module):

@@ -187,11 +187,17 @@ class NeuralRegressorMixin:
         if not len(labelled) or np.isinf(y).any():
             raise ValueError("y has no labelled row, or holds infinity. A regressor needs finite values.")
         self.n_outputs_ = y.shape[1]
-        self.mean_, self.scale_ = labelled.mean(axis=0), labelled.std(axis=0)
-        self.scale_[self.scale_ == 0] = 1.0
+        one = (labelled == labelled[0]).all(axis=0)  # rounding would move their mean
+        self.mean_ = np.where(one, labelled[0], labelled.mean(axis=0))
+        self.scale_ = np.where(one, 0.0, labelled.std(axis=0))
+
+    @property
+    def _unit(self) -> np.ndarray:
+        """What values are divided by: their scale, or 1 where they are all one value."""
+        return np.where(self.scale_ == 0, 1.0, self.scale_)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
-        targets = ((y - self.mean_) / self.scale_).astype(np.float32)
+        targets = ((y - self.mean_) / self._unit).astype(np.float32)
         targets[self._unlabelled(y)] = np.nan  # a row has all of its values, or none
         return targets
 
@@ -200,13 +206,15 @@ class NeuralRegressorMixin:
         if soft.shape != y.shape:
             raise ValueError(f"soft_targets has shape {soft.shape}, but must have {y.shape}, one row per row of X.")
         _check_finite(soft)
-        return ((soft - self.mean_) / self.scale_).astype(np.float32)
+        # Where all values are one, a teacher may tell rows apart: by its scale they are learnt, then.
+        self.scale_ = np.where(self.scale_ == 0, np.abs(soft - self.mean_).max(axis=0), self.scale_)
+        return ((soft - self.mean_) / self._unit).astype(np.float32)
 
     def _taught(self, found: np.ndarray, y: np.ndarray) -> np.ndarray:
         return self._log_soft(found, y)
 
     def _scores(self, values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        values, targets = (part * self.scale_ + self.mean_ for part in (values, targets))
+        values, targets = values * self.scale_ + self.mean_, targets * self._unit + self.mean_
         scores = {"r2": r2_score(targets, values), "neg_mean_squared_error": -mean_squared_error(targets, values)}
         return _with_asked(scores, self.metric, StoredRegressor(values), targets)  # type: ignore[attr-defined]
 

@@ -82,7 +82,7 @@ def _counts(batch: Mapping[str, Any], weight: Tensor | None = None) -> dict[str,
         labelled = known.view(len(labels), -1).all(dim=1)
         counts["labels"] = float((weight * labelled).sum())
     if mask is not None:
-        lengths = mask.sum(dim=1).double()
+        lengths = mask.flatten(1).sum(dim=1).double()  # of both texts of a pair
         counts |= {"tokens": float((weight * lengths).sum()), "token_pairs": float((weight * lengths**2).sum())}
     return counts
 
