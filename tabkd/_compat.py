@@ -40,6 +40,7 @@ __all__ = [
     "read_seed",
     "scores_labels",
     "seeded",
+    "seeds_of",
     "take_rows",
     "takes_groups",
     "takes_weights",
@@ -167,6 +168,13 @@ def seeded(estimator: Any, seed: int | None) -> Any:
         elif "random_state" in part.get_params(deep=False):
             seeds[prefix + "random_state"] = seed
     return estimator.set_params(**seeds) if seeds else estimator
+
+
+def seeds_of(seed: int | None, n: int) -> list[int | None]:
+    """A seed for each of ``n`` models, which may be equal, the first of them ``seed``."""
+    if seed is None:
+        return [None] * n
+    return [seed, *check_random_state(seed).randint(np.iinfo(np.int32).max, size=n - 1).tolist()]
 
 
 def read_seed(random_state: Any) -> int | None:

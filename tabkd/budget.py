@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.feature_selection import SelectorMixin
+from sklearn.model_selection import PredefinedSplit
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -168,12 +169,24 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
             Columns to choose among.
         selector : FeatureBudgetSelector
             Chooses among those, on the training rows of each fold.
+
+        Raises
+        ------
+        ValueError
+            If the students of several folds, each with columns of its own, are to ship together under one budget.
         """
+        if settings.ensemble and not (self.n_features is None and self.max_cost is None):
+            raise ValueError(
+                "ensemble=True ships the students of all folds, whose columns together may exceed the budget of "
+                f"student_features={self!r}. Choose the columns with the selector alone, or use ensemble=False."
+            )
         positions = column_positions(X, self.features, "features")
         budget = self._budget(X, positions)
         selector = clone_estimator(self).set_params(features=None, costs=budget.costs)
         if self.estimator is None:
-            reusable = isinstance(settings.cv, int) or hasattr(settings.cv, "split")  # a list fits all the rows only
+            cv = settings.cv
+            # Rows that are listed are those of the whole table.
+            reusable = isinstance(cv, int) or (hasattr(cv, "split") and not isinstance(cv, PredefinedSplit))
             plain = {"alpha": 1.0, "temperature": 1.0, "cross_fit": "pairs", "ensemble": False, "verbose": 0}
             plain |= {"targets": "soft", "generations": 1}
             plain |= dict.fromkeys(

@@ -6,6 +6,7 @@ import datetime
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -23,6 +24,9 @@ EXACT_INTEGERS = 2**24
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Prose has so many different texts at least, of so many words on average.
 _MANY_TEXTS, _WORDS = 50, 3
+_NUMBER = int | float | np.number | np.bool_ | Decimal
+#: Characters of a strange object in an error.
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,17 @@ class Column:
             return cls(name, "category", _sorted_categories(present[present != ""].unique()))
         if all(isinstance(value, bool | np.bool_) for value in present):
             return cls(name, "boolean")
-        if all(isinstance(value, int | float | np.number) for value in present):
+        if all(isinstance(value, _NUMBER) for value in present):
             return cls(name, "number")
-        odd = next(v for v in present if not isinstance(v, str))
+        odd = next((value for value in present if not isinstance(value, str | _NUMBER)), None)
         if isinstance(odd, datetime.date | datetime.time | datetime.timedelta | pd.Period):
             raise _dates_refused(name, type(odd).__name__)
+        if odd is not None:
+            raise TypeError(
+                f"Column {name!r} holds a {type(odd).__name__} ({str(odd)[:_SHOWN]}), but every argument must be a "
+                "string or every one a number. Make columns of numbers or text of it, or leave it out."
+            )
+        odd = next(value for value in present if not isinstance(value, str))
         raise TypeError(
             f"Column {name!r} mixes text with {odd!r} ({type(odd).__name__}): every argument must be a string "
             "or every one a number. Convert it with .astype(str) or pd.to_numeric."
@@ -179,9 +189,12 @@ class Column:
             with np.errstate(over="ignore"):
                 return values.to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
         except (ValueError, TypeError) as error:
+            how = "pd.to_numeric(..., errors='coerce')"
+            if self.kind == "boolean":
+                how = '.map({"True": True, "False": False})'
             raise ValueError(
                 f"Column {self.name!r} was a {self.kind} in fit, but now holds text or objects: {error}. "
-                "Convert it with pd.to_numeric(..., errors='coerce')."
+                f"Convert it with {how}."
             ) from error
 
 

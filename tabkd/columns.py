@@ -281,7 +281,7 @@ def _to_float32(X: Table, whole: Sequence[str | int], doubles: Collection[str | 
         if doubles:
             X = X.astype({name: np.float64 for name in floats if name in doubles})
         for name in whole:
-            if X[name].abs().max() > EXACT_INTEGERS:
+            if (X[name].abs() > EXACT_INTEGERS).any():
                 X[name] = _rounded(X[name])
         return X
 

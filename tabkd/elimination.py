@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from tabkd.crossfit import StudentFit, cross_fit_students
-from tabkd.families import kept_categories
 from tabkd.frames import columns_of, rows_of
 from tabkd.learners import ExtraRows, Learner
+from tabkd.per_column import kept_columns
 from tabkd.recipe import Recipe
 from tabkd.rows import check_classes_outside_pairs
 from tabkd.scoring import Judge, Judged
@@ -27,6 +27,8 @@ _SHUFFLED = 5_000
 _MAX_SHUFFLES = 5
 #: Numbers in the tables of shuffled columns that are predicted at once.
 _CELLS = 2**24
+#: By what share a sum of costs may exceed the budget: floats make more than .3 of .1 and .2.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Budget:
     def met(self, columns: Sequence[int]) -> bool:
         """Whether elimination is done."""
         if self.max_cost is not None:
-            return self.cost(columns) <= self.max_cost
+            return self.cost(columns) <= self.max_cost * (1 + _ROUNDING)
         return len(columns) <= (self.n_features or 1)
 
     @property
@@ -109,9 +111,10 @@ class Elimination:
         self.folds = recipe.outer = recipe.folds(recipe.settings.cv, partition=True)
         self.rng = np.random.default_rng(recipe.seed)
         self.batch = len(budget.costs)
+        everything = tuple(range(len(budget.costs)))
+        kept_columns(recipe.settings.student, recipe.encoder.names, everything)  # refused before any fit, if at all
         taught = recipe.settings.alpha != 1 or bool(recipe.transfer)
         self.own, self.extras = self._lessons() if taught else ([recipe.rows.targets] * len(self.folds.splits), None)
-        everything = tuple(range(len(budget.costs)))
         plain = not taught and recipe.settings.impute is None
         learners = recipe.controls if plain else recipe.controls | recipe.distilled
         fits = self._fits(learners, everything)
@@ -152,7 +155,7 @@ class Elimination:
 
     def _reading(self, learner: Learner, columns: Sequence[int]) -> Learner:
         """A learner that is fitted to some columns alone."""
-        estimator = kept_categories(learner.estimator, self.X, self._encoded(columns))
+        estimator = kept_columns(learner.estimator, self.recipe.encoder.names, columns)
         encoder = None if learner.encoder is None else learner.encoder.select(columns)
         return replace(learner, estimator=estimator, encoder=encoder)
 
@@ -207,7 +210,7 @@ class Elimination:
         """Sets of columns from all of them down to the budget."""
         path, budget = [self.full], self.budget
         if budget.max_cost is not None:
-            affordable = [c for c in self.full.columns if budget.costs[c] <= budget.max_cost]
+            affordable = [c for c in self.full.columns if budget.met([c])]
             if len(affordable) < len(self.full.columns):
                 path.append(self.scored(affordable))
         while not budget.met(path[-1].columns):

@@ -89,7 +89,8 @@ class DistilledEstimator(Deployed, BaseEstimator):
     n_jobs : int or None
         Fits under way at once; boosters share the cores among them.
     random_state : int, RandomState or None
-        An integer seeds the folds and every clone; None leaves the models' own seeds.
+        An integer seeds the folds and every clone, each of several teachers with a seed of its own; None leaves the
+        models' own seeds.
     verbose : int
         Above 0 shows a progress bar over the fits.
 

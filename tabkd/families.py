@@ -27,7 +27,6 @@ __all__ = [
     "decision_values",
     "family",
     "fit_stopping_early",
-    "kept_categories",
     "limit_threads",
     "named",
     "pop_class_weight",
@@ -46,7 +45,7 @@ STOPPING = {
     "xgboost": ("early_stopping_rounds",),
     "catboost": ("early_stopping_rounds", "od_wait", "od_type", "od_pval"),
 }
-_CATEGORICAL = ("categorical_feature", "cat_feature", "categorical_column", "cat_column")
+CATEGORICAL = ("categorical_feature", "cat_feature", "categorical_column", "cat_column")
 CLASS_WEIGHTS = (
     *("class_weight", "class_weights", "auto_class_weights", "scale_pos_weight"),
     *("is_unbalance", "unbalance", "unbalanced_sets"),
@@ -88,7 +87,7 @@ def categories_by_position(estimator: Any, X: Any) -> Any:
     if family(estimator) != "lightgbm":
         return estimator
     params = estimator.get_params(deep=False)
-    given = next((name for name in _CATEGORICAL if isinstance(params.get(name), list | tuple)), None)
+    given = next((name for name in CATEGORICAL if isinstance(params.get(name), list | tuple)), None)
     if given is None:
         return estimator
     names = list(getattr(X, "columns", []))
@@ -96,21 +95,8 @@ def categories_by_position(estimator: Any, X: Any) -> Any:
     if unknown:
         raise ValueError(f"categorical_feature names {unknown}, but the columns of this model are {names}.")
     positions = [names.index(column) if isinstance(column, str) else column for column in params[given]]
-    kept = {name: value for name, value in params.items() if name not in _CATEGORICAL}
+    kept = {name: value for name, value in params.items() if name not in CATEGORICAL}
     return type(estimator)(**kept, categorical_column=positions)
-
-
-def kept_categories(estimator: Any, X: Any, support: np.ndarray) -> Any:
-    """A booster whose categorical columns are positions among the columns of ``X`` that a selector kept."""
-    params = estimator.get_params(deep=False) if family(estimator) in ("catboost", "lightgbm") else {}
-    lists = list | tuple | np.ndarray
-    given = next((name for name in ("cat_features", *_CATEGORICAL) if isinstance(params.get(name), lists)), None)
-    if given is None:
-        return estimator
-    columns = list(getattr(X, "columns", ()))
-    positions = [columns.index(column) if isinstance(column, str) else column for column in params.pop(given)]
-    kept = np.flatnonzero(np.isin(support, positions)).tolist()
-    return type(estimator)(**params, **({given: kept} if kept else {}))
 
 
 def quiet(estimator: Any) -> Any:

@@ -113,27 +113,40 @@ def make_folds(
             kinds = (StratifiedGroupKFold, GroupKFold)
         cv = kinds[0 if classifier else 1](n_splits=int(cv), shuffle=True, random_state=seed)
     splitter = check_cv(cv, y, classifier=classifier)
+    given = f"{name}={cv!r}" if hasattr(cv, "split") else f"{name}, a list of splits,"
     with warnings.catch_warnings():
         # A class with fewer rows than folds is judged where it matters: outside each pair.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y, groups)]
+        splits = [(_rows(a, n_samples, given), _rows(b, n_samples, given)) for a, b in splitter.split(X, y, groups)]
     repeat_of: list[int] = []
     repeat, tested = 0, np.zeros(n_samples, dtype=int)
     for train, test in splits:
         if len(train) == 0 or len(test) == 0:
-            raise ValueError(f"{name}={cv!r} gives a fold without training or test rows. Use fewer folds.")
+            raise ValueError(f"{given} gives a fold without training or test rows. Use fewer folds.")
         if np.isin(test, train).any():
-            raise ValueError(f"{name}={cv!r} tests rows that it trains on, so no score is honest. Keep them apart.")
+            raise ValueError(f"{given} tests rows that it trains on, so no score is honest. Keep them apart.")
         repeat_of.append(repeat)
         np.add.at(tested, test, 1)
         if tested.min() == 1 == tested.max():
             repeat, tested = repeat + 1, np.zeros(n_samples, dtype=int)
     if partition is not None and (tested.max() > 1 or (tested.max() == 1 and (partition or repeat))):
         raise ValueError(
-            f"{name}={cv!r} does not partition the rows: each must be tested exactly once per repeat. Use KFold, "
+            f"{given} does not partition the rows: each must be tested exactly once per repeat. Use KFold, "
             'StratifiedKFold or GroupKFold (or TimeSeriesSplit with cross_fit="folds").'
         )
     return Folds(splits, repeat_of)
+
+
+def _rows(part: Any, n_samples: int, given: str) -> np.ndarray:
+    """One side of a split as numbers of rows, which may be a mask of them."""
+    rows = np.asarray(part)
+    masks = rows.dtype == bool
+    if len(rows) != n_samples if masks else len(rows) > 0 and not 0 <= rows.min() <= rows.max() < n_samples:
+        raise ValueError(
+            f"{given} does not fit {n_samples} rows: it splits those of another table. Use a number of folds, or a "
+            "splitter such as KFold."
+        )
+    return np.flatnonzero(rows) if masks else rows
 
 
 def make_parts(

@@ -46,11 +46,11 @@ class HoldoutRecipe(Recipe):
             self.run["progress"] = bar.update
             yield
 
-    def _taught_by(self, teacher: Any) -> tuple[ColumnEncoder, TeacherFit]:
+    def _taught_by(self, teacher: Any, seed: int | None) -> tuple[ColumnEncoder, TeacherFit]:
         """One teacher, fitted to the training rows; it labels every row."""
         if self.frozen:
-            return super()._taught_by(teacher)
-        encoder, learner = self.read_teacher(teacher)
+            return super()._taught_by(teacher, seed)
+        encoder, learner = self.read_teacher(teacher, seed)
         X, (train, _) = encoder.transform(self.rows.X), self.outer.splits[0]
         run = {**self.run, "memory": self.settings.memory}
         (((member,), _),) = cross_fit([Job((learner,), train, self.rows.targets.take(train))], X, **run)

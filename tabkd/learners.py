@@ -27,11 +27,12 @@ from tabkd._compat import (
 )
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder
-from tabkd.families import categories_by_position, kept_categories, limit_threads, quiet, stops_early
+from tabkd.families import categories_by_position, limit_threads, quiet, stops_early
 from tabkd.frames import columns_of, rows_of, stacked
 from tabkd.impute import Impute
 from tabkd.imputer import Imputer
 from tabkd.links import invert_link
+from tabkd.per_column import kept_columns, more_columns
 from tabkd.students import FitSoft, HardLabels, adapt
 from tabkd.targets import Targets, sharpen
 
@@ -75,6 +76,10 @@ class Learner:
     seed: int | None = None
     transfers: bool = False
     impute: Impute | None = None
+
+    def __post_init__(self) -> None:
+        if self.selector is not None and self.encoder is not None:  # what cannot lose columns is refused before a fit
+            kept_columns(self.estimator, self.encoder.names, range(len(self.encoder.names)))
 
     def adapter(self, estimator: Any, classes: np.ndarray | None) -> Adapter:
         """The adapter that fits ``estimator`` in this learner's way."""
@@ -275,12 +280,13 @@ def _prepare(
         quiet(part)
     member = Member(HardLabels(estimator, targets.classes), support)
     if support is not None:
-        estimator = kept_categories(estimator, X, support)
+        estimator = kept_columns(estimator, getattr(X, "columns", range(X.shape[1])), support)
     readable = member.prepared(X)
     if learner.impute is not None and privileged is not None:
         imputer = Imputer(learner.impute, _supported(learner.encoder, support), learner.seed, threads)
         readable = imputer.fit_transform(readable, privileged, targets.outputs, targets.weight, groups)
         member.steps.append(imputer)
+        estimator = more_columns(estimator, len(imputer.names))
     while True:
         if isinstance(estimator, Pipeline):
             *_, (_, last) = estimator.steps

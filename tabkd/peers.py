@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 from tqdm.auto import tqdm
 
-from tabkd._compat import clone_estimator, last_step, read_seed
+from tabkd._compat import clone_estimator, last_step, read_seed, seeds_of
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Job, StudentFit, cross_fit, cross_fit_students, cross_fit_teacher
@@ -25,7 +24,7 @@ from tabkd.folds import Folds, make_folds, make_parts
 from tabkd.frames import column_positions
 from tabkd.learners import Learner, Member
 from tabkd.models import FittedModel, fitted_model
-from tabkd.readings import encoder_for
+from tabkd.readings import check_values, encoder_for
 from tabkd.recipe import ALPHAS
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets
 from tabkd.scoring import Choice, Judge
@@ -121,8 +120,7 @@ class PeerRecipe:
         self.run: dict[str, Any] = {"groups": rows.groups, "n_jobs": settings.n_jobs}
         self.names = [name for name, *_ in settings.estimators]
         # Equal peers with equal seeds would have nothing to tell each other.
-        more = check_random_state(self.seed).randint(np.iinfo(np.int32).max, size=len(self.names) - 1)
-        seeds = [None] * len(self.names) if self.seed is None else [self.seed, *more.tolist()]
+        seeds = seeds_of(self.seed, len(self.names))
         self.peers = [self._peer(seed, *peer) for seed, peer in zip(seeds, settings.estimators, strict=True)]
 
     def _peer(self, seed: int | None, name: str, estimator: Any, columns: Any = None) -> Peer:
@@ -151,6 +149,9 @@ class PeerRecipe:
     def _split(self) -> None:
         self.outer = self._folds(partition=True)
         check_classes_outside_pairs(self.outer, self.rows.targets, instead='cross_fit="holdout"')
+        outside = [rows for *_, rows in self.outer.pairs()]
+        for peer in self.peers:
+            check_values(peer.learner.estimator, peer.encoder, self.rows, outside)
         self._judge_by(np.arange(len(self.rows.y)), self.outer)
 
     def _judge_by(self, rows: np.ndarray, parts: Folds) -> None:
@@ -261,7 +262,7 @@ class PeerRecipe:
     def _climb(self, answers: Sequence[dict[float, np.ndarray]], rows: np.ndarray) -> int:
         """The first round that scores no better on ``rows`` than the one before, or one that is yet to come."""
         tops = [max(self.judge.best_score(one, rows) for one in by_alpha.values()) for by_alpha in answers]
-        return next((n for n in range(1, len(tops)) if tops[n] <= tops[n - 1]), len(tops))
+        return next((n for n in range(1, len(tops)) if not tops[n] > tops[n - 1]), len(tops))
 
     def _pick(self, answers: Sequence[dict[float, np.ndarray]], rows: np.ndarray) -> tuple[Choice, Choice]:
         """Round and ``alpha`` by their scores on ``rows``, and the control."""
@@ -285,7 +286,7 @@ class PeerRecipe:
             for side in zip(*again, strict=True)
         )
         gain, error = judge.compare(student, held, self.everyone)
-        if not self.forced and gain <= error:
+        if not (self.forced or gain > error):
             # The best of several looks better than it is: the choice made again says so.
             choice = control
         best = {name: judge.best_score(one, self.everyone) for name, one in of.items()}

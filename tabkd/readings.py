@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.utils import get_tags
 
@@ -11,12 +13,15 @@ from tabkd._compat import is_fitted_selector, last_step, nested_estimators
 from tabkd.columns import ColumnEncoder
 from tabkd.diagnose import warn_of_prose
 from tabkd.encodings import encoding_for
-from tabkd.families import cat_columns
+from tabkd.families import cat_columns, family
 from tabkd.frames import column_positions
 from tabkd.rows import Rows
 from tabkd.settings import is_frozen
 
-__all__ = ["encoder_for", "student_columns", "teacher_columns"]
+__all__ = ["check_values", "encoder_for", "student_columns", "teacher_columns"]
+
+#: scikit-learn's boosters, by the beginning of their names; they take gaps and infinite numbers.
+_HIST_BOOSTING = "HistGradientBoosting"
 
 
 def student_columns(settings: Any, rows: Rows) -> tuple[list[int], Any]:
@@ -96,35 +101,70 @@ def encoder_for(model: Any, rows: Rows, positions: list[int], *, frozen: bool = 
     encoding = "raw" if frozen and not rows.texts else encoding_for(model, texts=rows.texts)
     encoder = ColumnEncoder.fit(rows.X, positions, encoding, cat_columns(model))
     warn_of_prose(last_step(model), encoder, len(rows.y))
-    if encoding in ("ordinal", "onehot"):
-        _refuse_gaps(last_step(model), encoder, rows)
+    if encoding in ("ordinal", "onehot", "category"):
+        _check_numbers(last_step(model), encoder, rows)
     return encoder
 
 
-def _missing(encoder: ColumnEncoder, rows: Rows, *, all_of_them: bool = False) -> list[str | int]:
-    """The columns of numbers in which values are missing, one or all."""
+def check_values(model: Any, encoder: ColumnEncoder, rows: Rows, fits: Sequence[np.ndarray]) -> None:
+    """Raise unless a model that needs a value in every column finds one in each of its fits.
+
+    Parameters
+    ----------
+    model : estimator
+    encoder : ColumnEncoder
+        How it reads the rows.
+    rows : Rows
+    fits : sequence of ndarray of int
+        Positions of the rows of each fit.
+
+    Raises
+    ------
+    ValueError
+    """
+    name = type(last_step(model)).__name__
+    if not name.startswith(_HIST_BOOSTING) or encoder.encoding != "ordinal":
+        return
+    if empty := _columns(encoder, rows, lambda values: any(np.isnan(values[own]).all() for own in fits)):
+        raise ValueError(
+            f"{name} needs a value in every column wherever it is fitted, and columns {empty} have none in some or all "
+            "training folds. Drop or fill them."
+        )
+
+
+def _columns(encoder: ColumnEncoder, rows: Rows, hold: Callable[[np.ndarray], bool | np.bool_]) -> list[str | int]:
+    """The columns of numbers that something holds of, by their values as they are read."""
     frame = pd.DataFrame(rows.X)
     return [
         column.name
         for column, position in zip(encoder.columns, encoder.positions, strict=True)
-        if column.kind != "category"
-        and (missing := frame.iloc[:, position].isna()).any()
-        and (missing.all() or not all_of_them)
+        if column.kind != "category" and hold(column.numbers(frame.iloc[:, position]))
     ]
 
 
-def _refuse_gaps(model: Any, encoder: ColumnEncoder, rows: Rows) -> None:
-    """Name the columns of numbers with gaps that a model of scikit-learn cannot read, before anything is fitted."""
-    if type(model).__name__.startswith("HistGradientBoosting"):  # takes gaps, but no column of nothing else
-        if empty := _missing(encoder, rows, all_of_them=True):
-            raise ValueError(f"{type(model).__name__} needs a value in every column, and {empty} have none. Drop them.")
+def _check_numbers(model: Any, encoder: ColumnEncoder, rows: Rows) -> None:
+    """Name the columns of numbers that a model cannot read, before anything is fitted."""
+    check_values(model, encoder, rows, [np.arange(len(rows.y))])
+    name = type(model).__name__
+    plain = type(model).__module__.startswith("sklearn.") and not name.startswith((_HIST_BOOSTING, "Dummy"))
+    # Models made of others do not say what those read.
+    if nested_estimators(model) or not (plain or family(model) == "xgboost"):
         return
-    # Models made of others do not say what those read, nor do dummies, which read nothing.
-    plain = type(model).__module__.startswith("sklearn.") and not type(model).__module__.startswith("sklearn.dummy")
-    if not plain or nested_estimators(model) or get_tags(model).input_tags.allow_nan:
-        return
-    if gaps := _missing(encoder, rows):
+    if endless := _columns(encoder, rows, lambda values: np.isinf(values).any()):
         raise ValueError(
-            f"{type(model).__name__} reads no missing values (Input X contains NaN), and columns {gaps} have some. Use "
-            f"make_pipeline(SimpleImputer(), {type(model).__name__}(...)), or a model that does."
+            f"{name} reads no infinite numbers (Input X contains infinity), and columns {endless} hold some, or such "
+            "as are beyond float32. Clip or replace them."
+        )
+    if not plain or get_tags(model).input_tags.allow_nan:
+        return
+    if gaps := _columns(encoder, rows, lambda values: np.isnan(values).any()):
+        filled = "SimpleImputer()"
+        if texts := [column.name for column in encoder.columns if column.kind == "category"]:
+            filled = (
+                f"make_column_transformer((SimpleImputer(), {gaps}), (OneHotEncoder(handle_unknown='ignore', "
+                f"sparse_output=False), {texts}), remainder='passthrough')"
+            )
+        raise ValueError(
+            f"{name} reads no missing values (Input X contains NaN), and columns {gaps} have some. Use "
+            f"make_pipeline({filled}, {name}(...)), or a model that does."
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from tabkd._compat import is_regressor, last_step, read_seed
+from tabkd._compat import is_regressor, last_step, read_seed, seeds_of
 from tabkd.columns import ColumnEncoder
 from tabkd.crossfit import Job, StudentFit, TeacherFit, cross_fit, cross_fit_students, cross_fit_teacher, frozen_fit
 from tabkd.diagnose import warn_of_leaks, warn_of_shift
@@ -21,7 +21,7 @@ from tabkd.generations import known_rows, told_by_folds, told_by_students
 from tabkd.impute import Impute, privileged_columns, read_impute
 from tabkd.learners import ExtraRows, Learner, Member
 from tabkd.models import FittedModel, fitted_model
-from tabkd.readings import encoder_for, student_columns, teacher_columns
+from tabkd.readings import check_values, encoder_for, student_columns, teacher_columns
 from tabkd.rows import Rows, check_classes_outside_pairs, check_soft_targets
 from tabkd.scoring import Choice, Honest, Judge
 from tabkd.settings import check_settings, cross_fit_of, is_frozen, teachers_of
@@ -155,6 +155,8 @@ class Recipe:
         pairs, later = self.scored and not self.frozen, self.settings.generations - 1
         if pairs or (self.scored and later):
             check_classes_outside_pairs(self.outer, self.rows.targets)
+        if self.scored and self.selector is None:
+            check_values(self.settings.student, self.encoder, self.rows, self._fits(pairs=later > 0))
         n_splits, ensemble = len(self.outer.splits), self.settings.ensemble
         n_pairs = self.outer.n_pairs if self.scored else 0
         n_teachers = (n_pairs if pairs else n_splits) * len(self.teachers)
@@ -174,7 +176,9 @@ class Recipe:
         if self.given is not None:
             self.transfer.prepare([])
             return Teaching(self.given, None, None, *self._extra_rows())
-        fits = [self._taught_by(teacher) for teacher in self.teachers]
+        # The mean of equal teachers with equal seeds would be one of them.
+        seeds = seeds_of(self.seed, len(self.teachers))
+        fits = [self._taught_by(*teacher) for teacher in zip(self.teachers, seeds, strict=True)]
         soft = np.mean([fit.soft_targets for _, fit in fits], axis=0)
         per_fold = None
         if all(fit.per_fold is not None for _, fit in fits):
@@ -186,15 +190,22 @@ class Recipe:
         self.transfer.prepare([Labeller(encoder, fit.members, fit.teaches) for encoder, fit in fits])
         return Teaching(soft, per_fold, model, *self._extra_rows())
 
-    def read_teacher(self, teacher: Any) -> tuple[ColumnEncoder, Learner]:
+    def read_teacher(self, teacher: Any, seed: int | None) -> tuple[ColumnEncoder, Learner]:
         """A teacher's columns, and what is fitted to them."""
         encoder, selector = encoder_for(teacher, self.rows, self.read, frozen=self.frozen), self.teacher_selector
+        if selector is None:
+            check_values(teacher, encoder, self.rows, self._fits(pairs=self.scored))
         seen = None if selector is None else encoder
-        return encoder, Learner(teacher, linked=False, selector=selector, encoder=seen, seed=self.seed)
+        return encoder, Learner(teacher, linked=False, selector=selector, encoder=seen, seed=seed)
 
-    def _taught_by(self, teacher: Any) -> tuple[ColumnEncoder, TeacherFit]:
+    def _fits(self, *, pairs: bool) -> list[np.ndarray]:
+        """Rows that models are fitted to: outside each pair of splits, if there are pairs, or outside each split."""
+        outside = [rows for *_, rows in self.outer.pairs()] if pairs else []
+        return outside or [train for train, _ in self.outer.splits]
+
+    def _taught_by(self, teacher: Any, seed: int | None) -> tuple[ColumnEncoder, TeacherFit]:
         """One teacher, cross-fitted."""
-        encoder, learner = self.read_teacher(teacher)
+        encoder, learner = self.read_teacher(teacher, seed)
         X = encoder.transform(self.rows.X)
         if self.frozen:
             return encoder, frozen_fit(teacher, X, self.rows.targets.classes, self.outer)
@@ -273,7 +284,7 @@ class Recipe:
                 fits |= self.fit_scored({name: learner}, told)
                 self.distilled[name], self.taught[name], names[alpha] = learner, (generation, told), name
             score = max(self._score(fits[name]) for name in names.values())
-            if score <= best:
+            if not score > best:
                 break
             best = score
 
@@ -312,7 +323,7 @@ class Recipe:
             for side in (again, held_again)
         )
         gain, error = judge.compare(student, held, self.everyone)
-        if not forced and gain <= error:
+        if not (forced or gain > error):
             # The best of several alphas looks better than it is: the choice made again says so.
             choice, again = control, held_again
         tried = {**distilled, "control": controls[control.name]}

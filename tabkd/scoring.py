@@ -7,6 +7,7 @@ and averaged.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,7 +154,7 @@ class Judge:
             )
         perfect = self.targets.hard[None]
         try:
-            best = self.score(self.judged(perfect))
+            best = self._score(self.judged(perfect), np.arange(len(self.labels)))
         except Exception as error:  # scorers may raise anything
             raise ValueError(f"scoring={self.scoring!r} cannot score this target: {error}") from error
         if not np.isfinite(best):
@@ -164,6 +165,34 @@ class Judge:
             self.threshold_for(perfect, np.arange(len(self.labels)))
         except Exception as error:
             raise ValueError(f"threshold={self.threshold!r} cannot be tuned on this target: {error}") from error
+
+    def check_splits(self, folds: Folds) -> None:
+        """Score the true answers of each split's test rows alone, for what is to be scored split by split.
+
+        Raises
+        ------
+        ValueError
+            If ``scoring`` cannot score those of one split.
+        """
+        perfect = self.judged(self.targets.hard[None])
+        for i, (_, test) in enumerate(folds.splits):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # undefined scores
+                    score = self._score(perfect, test)
+            except Exception:  # scorers may raise anything
+                score = np.nan
+            if np.isfinite(score):
+                continue
+            rows = test[self._weights(test) > 0]
+            classes = [] if self.targets.classes is None else self.targets.classes.tolist()
+            lacking = [label for code, label in enumerate(classes) if code not in self.targets.codes[rows]]
+            held = f"no row of class {lacking[0]!r}" if lacking and len(rows) else f"{len(rows)} rows"
+            weight = "" if self.targets.weight is None else " of a weight above 0"
+            raise ValueError(
+                f"scoring={self.scoring!r} cannot score fold {i} alone, as a search does: it holds {held}{weight}. Use "
+                "a cv that spreads the rows evenly, such as StratifiedKFold(shuffle=True), or fewer folds."
+            )
 
     def judged(self, predictions: np.ndarray, threshold: float | None = None) -> Judged:
         """Predictions with the class codes of one threshold."""
@@ -189,6 +218,19 @@ class Judge:
     def score(self, judged: Judged, rows: np.ndarray | None = None) -> float:
         """Mean score over the repeats, higher is better."""
         rows = np.arange(len(self.labels)) if rows is None else rows
+        try:
+            return self._score(judged, rows)
+        except ValueError as error:
+            if self.targets.classes is not None:
+                raise
+            values = judged.predictions[:, rows]
+            raise ValueError(
+                f"scoring={self.scoring!r} cannot score predictions between {values.min():.4g} and {values.max():.4g}: "
+                f"{error} Use a score that takes them, or keep them in range by TransformedTargetRegressor(model, "
+                "func=np.log1p, inverse_func=np.expm1)."
+            ) from error
+
+    def _score(self, judged: Judged, rows: np.ndarray) -> float:
         by_row = self._row_scores(judged)
         if by_row is not None:
             return float(np.average(by_row[rows], weights=self._weights(rows)))
@@ -258,7 +300,7 @@ class Judge:
         control, best = (max(names, key=scores.__getitem__) for names in (controls, distilled))
         if not forced:
             beaten = scores[best] > scores[control]  # else no standard error is needed, which may be a bootstrap
-            if not beaten or np.subtract(*self.compare(judged[best], judged[control], rows)) <= 0:
+            if not (beaten and np.subtract(*self.compare(judged[best], judged[control], rows)) > 0):
                 best = control
         return choices[best], choices[control]
 
@@ -311,20 +353,24 @@ class Judge:
     def _bootstrap(self, one: Judged, other: Judged, rows: np.ndarray) -> tuple[float, float]:
         rng, score_one, score_other = np.random.default_rng(self.seed), self._of_counts(one), self._of_counts(other)
         cluster = np.unique(rows if self.groups is None else self.groups[rows], return_inverse=True)[1]
-        n_clusters, seen = cluster.max() + 1, len(np.unique(self.targets.codes[rows]))
-        counts, gains = np.zeros(len(self.labels), dtype=np.intp), list[float]()
+        n_clusters, n_rows = cluster.max() + 1, len(self.labels)
+        counts, gains = np.zeros(n_rows, dtype=np.intp), list[float]()
+        codes = np.zeros(n_rows) if self.targets.classes is None else self.targets.codes
+        weighs = self._weights(np.arange(n_rows)) > 0
+        n_classes = len(np.unique(codes[rows][weighs[rows]]))
         for _ in range(10 * N_BOOTSTRAP):
             drawn = rng.integers(n_clusters, size=n_clusters)
             counts[rows] = np.bincount(drawn, minlength=n_clusters)[cluster]
             # Most scores are undefined where a class is missing.
-            if self.targets.classes is None or len(np.unique(self.targets.codes[counts > 0])) == seen:
-                gains.append(score_one(counts) - score_other(counts))
+            seen = np.unique(codes[(counts > 0) & weighs])
+            if len(seen) == n_classes and np.isfinite(gain := score_one(counts) - score_other(counts)):
+                gains.append(gain)
             if len(gains) == N_BOOTSTRAP:
                 break
         if len(gains) < 2:
             raise ValueError(
                 f"scoring={self.scoring!r} has no standard error here: resamples of the rows nearly always miss a "
-                "class. Merge rare classes, or use scoring='neg_log_loss'."
+                "class, or score no number. Merge rare classes, or use scoring='neg_log_loss'."
             )
         return self.score(one, rows) - self.score(other, rows), float(np.std(gains, ddof=1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -101,7 +102,7 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
     best_index_ : int
         Row of ``cv_results_``.
     given_score_ : float
-        Score of the estimator as it was given, on the same folds.
+        Score of the estimator as it was given, on the same folds; NaN where it cannot be scored.
     best_estimator_ : DistilledEstimator
         Fitted with the best parameters (if ``refit``).
     cv_results_, teacher_results_ : dict of arrays
@@ -263,7 +264,15 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _hold_against_given(self, trials: Trials) -> None:
         """Keep the estimator as it was where the teacher that was found, and what followed, are not better."""
-        self.given_score_ = float(np.mean(trials.student({})[0]))
+        try:
+            self.given_score_ = float(np.mean(trials.student({})[0]))
+        except Exception as error:  # as trials may fail
+            self.given_score_ = np.nan
+            warnings.warn(
+                f"The estimator as it was given cannot be scored ({type(error).__name__}: {error}), so the parameters "
+                "that were found are kept without being held against it.",
+                stacklevel=3,
+            )
         if not callable(self.refit) and self.given_score_ >= self.best_score_:
             self.best_params_, self.best_score_ = {}, self.given_score_
 

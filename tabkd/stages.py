@@ -168,8 +168,6 @@ class Stage:
 
         try:
             splits, measures = score(params, report)
-            if not np.isfinite(splits).all():
-                raise ValueError(f"scores of the splits are {splits}")
         except optuna.TrialPruned:
             raise
         except Exception as error:  # parameters may break an estimator in any way: the others go on

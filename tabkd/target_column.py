@@ -113,6 +113,8 @@ def read_target(values: pd.Series, *, task: str | None = None, positive: str | N
     if isinstance(values.iloc[0], Decimal):
         values = values.astype(float)
     numeric = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
+    if numeric:  # Arrow knows no remainder
+        values = values.astype(getattr(values.dtype, "numpy_dtype", values.dtype))
     integral = numeric and bool((values % 1 == 0).all())
     few = integral and values.nunique() <= MAX_CLASSES
     if task == "regression" or (task is None and numeric and not few):

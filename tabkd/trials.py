@@ -71,6 +71,7 @@ class Trials:
         self.folds = recipe.folds(estimator.cv, partition=True)
         if not recipe.frozen:
             check_classes_outside_pairs(self.folds, rows.targets)
+        recipe.judge.check_splits(self.folds)
         self._taught: dict[str, Teaching] = {}
 
     @property
@@ -81,7 +82,7 @@ class Trials:
     def teacher(self, params: Mapping[str, Any], report: Report | None = None) -> list[float]:
         """Score of a teacher on each split, by ordinary folds: it learns from true labels alone."""
         recipe = self._recipe(params)
-        encoder, learner = recipe.read_teacher(recipe.teachers[0])
+        encoder, learner = recipe.read_teacher(recipe.teachers[0], recipe.seed)
         targets = [self.rows.targets] * len(self.folds.splits)
         fits = self._fit(recipe, {"teacher": learner}, {}, encoder.transform(self.rows.X), targets, report)
         return self._scores(recipe.judge, fits, {})
@@ -172,10 +173,13 @@ class Trials:
         """Score of each split, alpha and threshold chosen without it."""
         choices, _ = judge.choose_again(*_candidates(fits, controls), self.folds, forced=not controls)
         judged = judge.held_out(self.folds, [(fits[one.name].predictions, one.threshold) for one in choices])
-        return [
+        scores = [
             judge.score(Judged(judged.predictions[[repeat]], judged.codes[[repeat]]), test)
             for repeat, (_, test) in zip(self.folds.repeat_of, self.folds.splits, strict=True)
         ]
+        if not np.isfinite(scores).all():
+            raise ValueError(f"scores of the splits are {scores}")
+        return scores
 
 
 def _candidates(fits: Fits, controls: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], dict[Any, np.ndarray]]:

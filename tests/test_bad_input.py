@@ -7,15 +7,20 @@ import pandas as pd
 import pytest
 from catboost import CatBoostClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import KFold, RepeatedKFold, ShuffleSplit, StratifiedKFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBClassifier
 
-from tabkd import DistilledEstimator
+from tabkd import DistilledEstimator, MutualDistilledEstimator
 from tabkd.targets import one_hot
 
 
@@ -453,6 +458,58 @@ def test_threshold_that_cuts_nothing_is_refused(numbers, two, threshold):
 def test_a_column_without_any_value_is_named_where_the_model_needs_one(numbers, two):
     with pytest.raises(ValueError, match=r"HistGradientBoostingClassifier needs a value .* \['empty'\] have none"):
         estimator(student=HistGradientBoostingClassifier(max_iter=3)).fit(numbers.assign(empty=np.nan), two)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        estimator(teacher=HistGradientBoostingClassifier(max_iter=3)),
+        estimator(student=HistGradientBoostingClassifier(max_iter=3), generations=2),
+        MutualDistilledEstimator([("a", HistGradientBoostingClassifier()), ("b", DecisionTreeClassifier())]),
+    ],
+    ids=["teacher", "student", "peer"],
+)
+def test_a_column_without_any_value_in_one_fit_is_named_before_it(numbers, two, model, monkeypatch):
+    monkeypatch.setattr("tabkd.crossfit.cross_fit", None)
+    rare = numbers.assign(rare=numbers["d"].where(numbers.index.isin([3, 50])))
+    with pytest.raises(ValueError, match=r"needs a value .* \['rare'\] have none in some or all training folds"):
+        model.fit(rare, two)
+
+
+@pytest.mark.parametrize(
+    "student", [DecisionTreeClassifier(), LogisticRegression(), XGBClassifier()], ids=lambda one: type(one).__name__
+)
+def test_columns_with_infinite_numbers_are_named_before_any_fit(numbers, two, student, monkeypatch):
+    monkeypatch.setattr("tabkd.crossfit.cross_fit", None)
+    endless = numbers.assign(b=numbers["b"].mask(numbers.index == 7, 1e39))
+    with pytest.raises(ValueError, match=r"reads no infinite numbers .*columns \['b'\] hold some"):
+        estimator(student=student).fit(endless, two)
+
+
+def test_infinite_numbers_are_read_where_they_can_be(numbers, two):
+    endless = numbers.assign(b=numbers["b"].mask(numbers.index == 7, np.inf))
+    booster = HistGradientBoostingClassifier(max_iter=3)
+    assert plain(teacher=booster, student=booster).fit(endless, two).score(endless, two) > 0.5
+
+
+@pytest.mark.parametrize("columns", [["a", "b"], ["a", "b", "city"]], ids=["numbers", "texts"])
+def test_advice_on_missing_values_can_be_followed(mixed, two, columns):
+    gaps = mixed.assign(a=mixed["a"].mask(mixed.index % 5 == 0), b=mixed["b"] > 0)[columns]
+    with pytest.raises(ValueError, match=r"columns \['a'\] have some") as refused:
+        plain(student=LogisticRegression()).fit(gaps.assign(d=mixed["d"]), two)
+    advice = str(refused.value).split("Use ")[1].split(", or a model")[0]
+    steps = (LogisticRegression, OneHotEncoder, SimpleImputer, make_column_transformer, make_pipeline)
+    student = eval(advice.replace("...", ""), {step.__name__: step for step in steps})
+    assert plain(student=student).fit(gaps, two).score(gaps, two) > 0.5
+
+
+def test_predictions_that_the_score_does_not_take_are_named(numbers):
+    y = np.exp(numbers["a"])
+    given = {"teacher": DecisionTreeRegressor(max_depth=3), "scoring": "neg_root_mean_squared_log_error"}
+    with pytest.raises(ValueError, match=r"cannot score predictions between -\d.* in range by TransformedTarget"):
+        estimator(student=Ridge(), **given).fit(3 * numbers, y)
+    advised = TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1)
+    assert estimator(student=advised, **given).fit(3 * numbers, y).student_score_ < 0
 
 
 def false_alarms_cost(y_true, y_pred):

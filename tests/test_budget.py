@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -156,6 +156,11 @@ def test_free_columns_stay(known):
     X, y = known
     costs = dict.fromkeys(X, 1.0) | {"noise2": 0}
     assert chosen(X, y, max_cost=1, costs=costs).get_support()[2]
+
+
+def test_costs_are_added_up_without_the_errors_of_floats(known):
+    X, y = known
+    assert chosen(X, y, features=["strong", "weak"], max_cost=0.3, costs=[0.1, 0.1, 0.1, 0.2, 1, 1]).support_.sum() == 2
 
 
 def test_budget_of_all_columns_keeps_them(known):
@@ -440,6 +445,11 @@ def test_inside_students_of_one_fold_share_the_choice(known, monkeypatch):
     assert len(fitted) == 5 + 2  # each fold, and all rows for student and control
 
 
+def test_inside_a_split_of_the_whole_table_is_none_to_choose_by(known):
+    model = inside(n_features=4).set_params(cv=PredefinedSplit(np.arange(400) % 4))
+    assert len(model.fit(*known).student_features_) == 4
+
+
 def test_fitted_selector_is_taken_as_it_is(known):
     X, y = known
     selector = chosen(X, y, n_features=2)
@@ -498,3 +508,9 @@ def test_inside_a_budget_is_checked_before_any_teacher_is_fitted(known, monkeypa
     monkeypatch.setattr(tabkd.recipe, "cross_fit_teacher", None)
     with pytest.raises(ValueError, match="from 1 to 6"):
         inside(n_features=7).fit(*known)
+
+
+@pytest.mark.parametrize("budget", [{"n_features": 2}, {"n_features": None, "max_cost": 2}], ids=str)
+def test_inside_an_ensemble_no_budget_can_be_kept(known, budget):
+    with pytest.raises(ValueError, match=r"ensemble=True ships the students of all folds.*use ensemble=False"):
+        inside(**budget).set_params(ensemble=True).fit(*known)

@@ -58,6 +58,13 @@ def test_tables_of_arrow_are_checked(people: pd.DataFrame) -> None:
     assert check_tables(*halves(tables), target="label").metric == "roc_auc"
 
 
+@pytest.mark.parametrize(("dtype", "regression"), [("int64[pyarrow]", False), ("double[pyarrow]", True)])
+def test_targets_of_numbers_of_arrow_are_read(dtype: str, regression: bool) -> None:
+    pytest.importorskip("pyarrow")
+    target = read_target(pd.Series(np.arange(30) % 3 / (2 if regression else 1), name="y", dtype=dtype))
+    assert target.regression == regression
+
+
 def test_names_of_several_levels_are_read_as_one(people: pd.DataFrame) -> None:
     deep = pd.concat({"person": people.drop(columns="label")}, axis=1)
     found = check_tables(*halves(deep)).drift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,10 @@ def test_student_trees_split_between_float32_values(two):
     assert (answers == 1).all()
 
 
+def test_tables_for_pipelines_may_lack_every_value_of_a_nullable_column():
+    assert encode(column([1, None], "Int64"), column([None], "Int64"), "table")["x"].isna().all()
+
+
 @pytest.mark.parametrize("dtype", ["Int64", "Int8", "UInt16", "Float64", "Float32"])
 def test_nullable_numbers_become_float32_with_nan(dtype):
     np.testing.assert_array_equal(encode(column([1, None, 3], dtype))["x"], np.float32([1, np.nan, 3]))
@@ -160,6 +165,21 @@ def test_text_mixed_with_numbers_is_refused_by_name():
 def test_text_in_a_column_of_numbers_at_predict_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'x' was a number in fit.*pd\.to_numeric"):
         encode(column([1.5, 2.5]), column(["a", "b"]))
+
+
+def test_booleans_that_come_back_as_text_are_refused_with_a_way_back():
+    with pytest.raises(ValueError, match=r"was a boolean in fit.*Convert it with \.map\(\{\"True\": True"):
+        encode(column([True, False]), column(["True", "False"]))
+
+
+def test_decimals_are_numbers():
+    values = [Decimal("0.1"), None, Decimal(3)]
+    np.testing.assert_array_equal(encode(column(values, object))["x"], np.float32([0.1, np.nan, 3]))
+
+
+def test_objects_without_any_text_are_said_to_be_what_they_are():
+    with pytest.raises(TypeError, match=r"'x' holds a list \(\[1, 2\]\), but every argument must be"):
+        encode(column([[1, 2], [3]]))
 
 
 # ---------------------------------------------------------------- categories

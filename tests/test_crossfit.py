@@ -8,7 +8,14 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.datasets import make_classification, make_regression
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, KFold, RepeatedStratifiedKFold, StratifiedKFold, TimeSeriesSplit
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    RepeatedStratifiedKFold,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
@@ -172,6 +179,32 @@ def test_a_splitter_that_tests_its_training_rows_is_refused(data) -> None:
     folds = [(np.arange(600), test) for _, test in KFold(5).split(X)]
     with pytest.raises(ValueError, match="tests rows that it trains on"):
         DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=folds).fit(X, y)
+
+
+def test_folds_may_be_masks_of_rows(data) -> None:
+    X, y = data
+    numbers = list(KFold(4).split(X))
+    masks = [tuple(np.isin(np.arange(600), rows) for rows in split) for split in numbers]
+    one, other = (
+        DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=cv, alpha=0.5).fit(X, y)
+        for cv in (numbers, masks)
+    )
+    np.testing.assert_array_equal(one.student_predictions_, other.student_predictions_)
+
+
+@pytest.mark.parametrize("split", [lambda folds: list(folds.split()), lambda folds: folds], ids=["list", "splitter"])
+def test_folds_of_a_larger_table_are_refused(data, split) -> None:
+    X, y = data
+    folds = split(PredefinedSplit(np.arange(600) % 4))
+    with pytest.raises(ValueError, match=r"does not fit 400 rows: it splits those of another table. Use a number of"):
+        DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=folds).fit(X[:400], y[:400])
+
+
+def test_mask_of_another_table_is_refused(data) -> None:
+    X, y = data
+    masks = [(np.arange(700) % 4 != part, np.arange(700) % 4 == part) for part in range(4)]
+    with pytest.raises(ValueError, match="cv, a list of splits, does not fit 600 rows"):
+        DistilledEstimator(LGBMClassifier(**FAST), LGBMClassifier(**FAST), cv=masks).fit(X, y)
 
 
 def test_blocked_folds_work_with_pairs() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.datasets import load_diabetes, load_iris, make_classification
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold, TimeSeriesSplit
@@ -158,6 +159,12 @@ def test_several_teachers_are_averaged(data) -> None:
     np.testing.assert_allclose(both.soft_targets_, np.mean([one.soft_targets_ for one in each], axis=0))
     by_hand = np.mean([one.teacher_.predict_proba(X) for one in each], axis=0)
     np.testing.assert_allclose(both.teacher_.predict_proba(X), by_hand)
+
+
+def test_equal_teachers_have_seeds_of_their_own(data) -> None:
+    forest = RandomForestClassifier(5)
+    one, two = (model(teachers).fit(*data).soft_targets_ for teachers in (forest, [forest, forest]))
+    assert not np.allclose(one, two)
 
 
 def test_a_teacher_that_knows_its_training_rows_by_heart_does_no_harm(data) -> None:

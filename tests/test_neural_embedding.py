@@ -219,6 +219,14 @@ def test_folder_gives_the_same_vectors_again(tmp_path, settings):
     assert (again.pooling, again.max_length) == (model.pooling, 6)
 
 
+def test_training_of_a_folder_goes_on_from_its_linear_layer(tmp_path, capfd):
+    model = student(epochs=1, dimensions=6).fit(X, COUNTS[:, :6])
+    again = EmbeddingStudent.from_pretrained(model.save_pretrained(tmp_path), learning_rate=0.0, epochs=1)
+    again.fit(X, COUNTS[:, :6])
+    np.testing.assert_allclose(again.transform(X), model.transform(X), atol=1e-6)
+    assert not capfd.readouterr().err
+
+
 @pytest.mark.parametrize("settings", [{}, {"dimensions": 8, "normalize": True}, {"pooling": "cls"}])
 def test_sentence_transformers_reads_the_folder_and_gives_the_same_vectors(tmp_path, settings):
     sentence_transformers = pytest.importorskip("sentence_transformers")

@@ -27,7 +27,7 @@ LAYERS = [
     {"tabkd.targets", "tabkd.files", "tabkd.heldout", "tabkd.thresholds"},
     {"tabkd.links", "tabkd.frames", "tabkd.families"},
     {"tabkd.column", "tabkd.folds", "tabkd.target_column"},
-    {"tabkd.columns", "tabkd.twins", "tabkd.adapter"},
+    {"tabkd.columns", "tabkd.twins", "tabkd.adapter", "tabkd.per_column"},
     {"tabkd.boosters", "tabkd.encodings", "tabkd.munge", "tabkd.impute", "tabkd.privileged"},
     {"tabkd.students", "tabkd.imputer", "tabkd.text_spans"},
     {"tabkd.learners"},

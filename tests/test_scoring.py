@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, make_scorer, roc_auc_score
+from sklearn.tree import DecisionTreeClassifier
 
+from tabkd import DistilledEstimator, MutualDistilledEstimator
 from tabkd.scoring import Judge
 from tabkd.stored import StoredClassifier
 from tabkd.targets import Targets, one_hot
@@ -33,6 +36,48 @@ def test_bootstrap_of_a_known_score_is_that_of_scikit_learns(name, weighted, gro
         judge = Judge(Targets(one_hot(y, 2), None, np.arange(2), weight, 1.0), groups=groups, scoring=scoring, seed=0)
         found.append(judge.compare(*(judge.judged(one, 0.45) for one in models)))
     np.testing.assert_allclose(*found, atol=1e-12)
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", SLOW["roc_auc"]], ids=["known", "scikit-learn's"])
+def test_resamples_without_a_weighted_row_of_a_class_are_drawn_again(scoring):
+    y = np.arange(60) % 2
+    weight = np.where((y == 1) & (np.arange(60) > 4), 0.0, 1.0)
+    raw = np.random.default_rng(0).random((2, 1, 60))
+    judge = Judge(Targets(one_hot(y, 2), None, np.arange(2), weight, 1.0), scoring=scoring, seed=0)
+    gain, error = judge.compare(*(judge.judged(np.stack([1 - one, one], axis=-1)) for one in raw))
+    assert np.isfinite(gain)
+    assert error > 0
+
+
+def test_resamples_that_score_no_number_are_drawn_again():
+    def whole(estimator, X, y):
+        return float(y.mean()) if len(np.unique(X)) > 25 else np.nan
+
+    judge = Judge(Targets(np.arange(40.0)[:, None], None, None, None, 1.0), scoring=whole, seed=0)
+    assert judge.compare(*[judge.judged(np.zeros((1, 40, 1)))] * 2) == (0, 0)
+
+
+def test_a_gain_of_unknown_error_does_not_beat_the_control(two, monkeypatch):
+    monkeypatch.setattr(Judge, "compare", lambda *_: (0.1, np.nan))
+    right = one_hot(two, 2)[None] * 0.5 + 0.25
+    judge = Judge(Targets(one_hot(two, 2), None, np.arange(2), None, 1.0), scoring="roc_auc")
+    student, control = judge.choose({0.5: right}, {"control": 1 - right}, np.arange(400), forced=False)
+    assert student == control
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DistilledEstimator(LogisticRegression(), DecisionTreeClassifier(max_depth=2), random_state=0),
+        MutualDistilledEstimator([("a", LogisticRegression()), ("b", LogisticRegression())], rounds=1, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_student_of_unknown_error_does_not_ship(numbers, two, model, monkeypatch):
+    plain = Judge.choose
+    monkeypatch.setattr(Judge, "choose", lambda *given, forced: plain(*given, forced=True))
+    monkeypatch.setattr(Judge, "compare", lambda *_: (0.1, np.nan))
+    assert model.fit(numbers, two).alpha_ == 1
 
 
 def test_stored_predictions_show_themselves():

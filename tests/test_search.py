@@ -24,7 +24,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
+from sklearn.model_selection import KFold, RepeatedStratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -60,9 +60,9 @@ def distilled(teacher=None, student=None, **params):
     return DistilledEstimator(teacher, student, **given)
 
 
-def searched(X, y, estimator=None, space=LEAVES, **params):
+def searched(X, y, estimator=None, space=LEAVES, weights=None, **params):
     given = {"teacher_space": {}, "n_trials": 4, "random_state": 0, **params}
-    return DistillationSearchCV(estimator or distilled(), space, **given).fit(X, y)
+    return DistillationSearchCV(estimator or distilled(), space, **given).fit(X, y, sample_weight=weights)
 
 
 @pytest.fixture(scope="module")
@@ -471,6 +471,29 @@ def test_trial_that_fails_does_not_end_the_search(cancer):
     search = searched(*cancer, space={"student__num_leaves": [1, 7]}, n_trials=8)
     assert "FAIL" in {trial.state.name for trial in search.study_.trials}
     assert len(search.cv_results_["params"]) >= 2
+
+
+def test_what_was_found_is_kept_where_the_estimator_as_given_fails():
+    X, y = noisy(0)
+    broken = DecisionTreeClassifier(max_depth=3, max_features=9.0)
+    model = DistilledEstimator(broken, broken, alpha=0.5, random_state=0)
+    teachers, students = ({f"{name}__max_features": [0.5]} for name in ("teacher", "student"))
+    with pytest.warns(UserWarning, match="as it was given cannot be scored .*max_features.* are kept"):
+        search = searched(X, y, model, students, teacher_space=teachers, n_trials=2)
+    assert search.best_params_ == {"teacher__max_features": 0.5, "student__max_features": 0.5}
+    assert np.isnan(search.given_score_)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "weights", "held"),
+    [("roc_auc", None, "no row of class 1"), ("accuracy", np.arange(150) < 120, "0 rows of a weight above 0")],
+)
+def test_folds_that_cannot_be_scored_alone_are_refused_before_any_trial(scoring, weights, held, monkeypatch):
+    monkeypatch.setattr("tabkd.stages.Stage.run", None)
+    X, y = noisy(0)
+    y[120:] = 0
+    with pytest.raises(ValueError, match=f"cannot score fold 4 alone, as a search does: it holds {held}. Use a cv"):
+        searched(X, y, distilled(cv=KFold(5), scoring=scoring, student_features=None), weights=weights)
 
 
 def test_search_in_which_all_fails_shows_the_first_cause(cancer):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from tabkd.neural.loading import filled, read_model, takes_types
+from tabkd.neural.loading import filled, read_model, takes_types, without_advice
 from tabkd.neural.relations import pooled
 
 __all__ = ["POOLINGS", "Compared", "Embedder", "Projected", "Untyped", "read_folder", "write_folder"]
@@ -170,7 +170,8 @@ def write_folder(embedder: Embedder, tokenizer: Any, max_length: int, folder: Pa
         Made if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    embedder.model.save_pretrained(folder)  # type: ignore[operator]
+    with without_advice():
+        embedder.model.save_pretrained(folder)  # type: ignore[operator]
     tokenizer.save_pretrained(folder)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     width = embedder.config.hidden_size

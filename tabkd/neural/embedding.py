@@ -199,7 +199,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             raise ValueError("A student learns from a teacher or from y, got neither. Give one of them.")
         seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
-            embedder = Embedder(read_model(self.model, AutoModel), self.pooling, self.dimensions, self.normalize)
+            embedder = self._started()
             reader = self._reader(embedder, read_tokenizer(self.tokenizer, self.model))
             rows = reader.rows(X)
             check_consistent_length(rows, *(given for given in (y, sample_weight) if given is not None))
@@ -217,6 +217,17 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         elif hasattr(self, "components_"):  # of an earlier fit
             del self.components_
         return self._finished(embedder, reader)
+
+    def _started(self) -> Embedder:
+        """What is trained; a folder of sentence-transformers brings the weights of its linear layer along."""
+        folder = Path(self.model) if isinstance(self.model, str | Path) else None
+        if self.dimensions is None or folder is None or not (folder / "modules.json").exists():
+            return Embedder(read_model(self.model, AutoModel), self.pooling, self.dimensions, self.normalize)
+        known = read_folder(folder)[0]
+        embedder = Embedder(known.model, self.pooling, self.dimensions, self.normalize)
+        if known.dense is not None and known.width == embedder.width:
+            embedder.dense = known.dense
+        return embedder
 
     def _course(self, embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) -> Course:
         if self.teacher is None and np.ndim(y) == 1:

@@ -19,7 +19,7 @@ __all__ = ["bare", "filled", "found", "read_model", "read_tokenizer", "takes_typ
 
 @contextmanager
 def without_advice() -> Iterator[None]:
-    """A new head has to be trained, and is: nobody needs to be told, nor shown how weights are read."""
+    """A new head has to be trained, and is: nobody needs to be told, nor shown how weights are read and written."""
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -19,7 +19,7 @@ from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.corpus import Corpus
 from tabkd.neural.distiller import outputs_of
 from tabkd.neural.estimator import unfrozen
-from tabkd.neural.loading import bare, read_model, read_tokenizer
+from tabkd.neural.loading import bare, read_model, read_tokenizer, without_advice
 from tabkd.neural.outputs import Outputs
 from tabkd.neural.pretraining_terms import MLM, NSP
 from tabkd.neural.reading import TextReader, positions_of
@@ -290,7 +290,8 @@ class MaskedLanguageModel(Trainable):
         folder : str or Path
         """
         check_is_fitted(self, "model_")
-        self.model_.save_pretrained(folder)  # type: ignore[operator]
+        with without_advice():
+            self.model_.save_pretrained(folder)  # type: ignore[operator]
         self.reader_.tokenizer.save_pretrained(folder)
 
 
