@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from tabkd._compat import clone_estimator, nested_estimators
@@ -42,6 +43,7 @@ def kept_columns(estimator: Any, names: Sequence[str | int], support: Iterable[i
     ValueError
         If a parameter cannot follow its columns.
     """
+    _refuse_positions(estimator)
     places = {position: place for place, position in enumerate(support)}
     now: dict[Any, Any] = {position: places.get(position) for position in range(len(names))}
     now |= {name: name if p in places else None for p, name in enumerate(names) if isinstance(name, str)}
@@ -102,6 +104,18 @@ def _named(path: str, value: Any, *_: Any) -> Any:
             "Name them, or give the model without the Pipeline."
         )
     return value
+
+
+def _refuse_positions(estimator: Any) -> None:
+    """Columns of a ColumnTransformer have names, or are found by what they hold."""
+    for part in (estimator, *nested_estimators(estimator).values()):
+        for _, _, columns in part.transformers if isinstance(part, ColumnTransformer) else ():
+            given = [columns.start, columns.stop] if isinstance(columns, slice) else np.ravel(columns)
+            if not callable(columns) and not all(isinstance(column, str | None) for column in given):
+                raise ValueError(
+                    f"A ColumnTransformer takes the columns {columns} by position, which cannot follow a selector. "
+                    "Give their names (in a data frame), or use make_column_selector."
+                )
 
 
 def _has_values(path: str, value: Any) -> bool:

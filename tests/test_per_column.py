@@ -8,6 +8,7 @@ import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import SelectorMixin
 from sklearn.linear_model import LogisticRegression
@@ -163,8 +164,12 @@ def test_nothing_becomes_a_category_where_those_that_were_are_dropped(mixed, two
             make_pipeline(StandardScaler(), xgboost(monotone_constraints=(0, 1))),
             r"xgbclassifier__monotone_constraints=\(0, 1\) counts columns behind the steps of a Pipeline.*Name them",
         ),
+        (
+            make_pipeline(make_column_transformer((StandardScaler(), [0, 2])), LogisticRegression()),
+            r"ColumnTransformer takes the columns \[0, 2\] by position.*Give their names",
+        ),
     ],
-    ids=["text", "long", "pipeline"],
+    ids=["text", "long", "pipeline", "transformer of columns"],
 )
 @pytest.mark.parametrize("alone", [True, False])
 def test_what_cannot_follow_is_refused_before_a_teacher_is_fitted(numbers, two, monkeypatch, student, message, alone):
