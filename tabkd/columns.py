@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tabkd.column import EXACT_INTEGERS, FIRST_CATEGORY, MISSING, Column
+from tabkd.column import EXACT_INTEGERS, FIRST_CATEGORY, MISSING, UNKNOWN, Column
 from tabkd.frames import Table, columns_of, free_name, has_names
 
 __all__ = ["ColumnEncoder"]
@@ -234,6 +234,33 @@ class ColumnEncoder:
             start += len(block_names)
         return pd.DataFrame(matrix, columns=names, index=X.index, copy=False) if self.named else matrix
 
+    def as_new(self, X: Table, known: Table) -> Table:
+        """Encoded rows as a model fitted to the encoded rows ``known`` will meet new ones: what those lack is unknown.
+
+        Every category of the table has a place among its neighbours, which a row that was left out must not keep where
+        no other has its category: a new one would be unknown.
+        """
+        if not self.categories or self.encoding in ("raw", "texts", "table"):
+            return X
+        places = [(i, column) for i, column in enumerate(self.columns) if column.kind == "category"]
+        if self.encoding in ("catboost", "category"):
+            X = X.copy()
+            for place in (i for i, column in places if column.name not in self.as_text):
+                values, held = X.iloc[:, place], known.iloc[:, place]
+                if self.encoding == "category":
+                    X.isetitem(place, values.where(values.isin(held.unique())))
+                else:
+                    X.isetitem(place, _known_codes(values.to_numpy(), held))
+            return X
+        values, held, sources = np.array(X), np.asarray(known), np.asarray(self.sources)
+        for i, _ in places:
+            if self.encoding == "onehot":
+                own = np.flatnonzero(sources == i)[1:]  # the first is for missing
+                values[:, own[~held[:, own].any(axis=0)]] = 0
+            else:
+                values[:, i] = _known_codes(values[:, i], held[:, i])
+        return pd.DataFrame(values, columns=X.columns, index=X.index) if isinstance(X, pd.DataFrame) else values
+
     def by_column(self, X: Table) -> Table:
         """An encoded table with one column per table column again: 0/1 columns as the categories they stand for."""
         if self.encoding != "onehot":
@@ -268,6 +295,10 @@ class ColumnEncoder:
             else:
                 made[column.name] = column.numbers(values)
         return pd.DataFrame(made, index=X.index)
+
+
+def _known_codes(codes: np.ndarray, known: Any) -> np.ndarray:
+    return np.where((codes < FIRST_CATEGORY) | np.isin(codes, known), codes, UNKNOWN).astype(codes.dtype)
 
 
 def _to_float32(X: Table, whole: Sequence[str | int], doubles: Collection[str | int]) -> Table:

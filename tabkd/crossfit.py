@@ -95,7 +95,7 @@ def cross_fit(
     tasks = (
         delayed(_run)(
             fit, job, rows_of(X, job.rows), None if groups is None else groups[job.rows], teacher, threads,
-            [rows_of(X, rows) for rows in job.predict],
+            [_left_out(job, X, rows) for rows in job.predict],
             rows_of(privileged, job.rows) if any(learner.impute for learner in job.learners) else None,
         )
         for job in jobs
@@ -106,6 +106,12 @@ def cross_fit(
         if progress is not None:
             progress(len(job.learners))
     return [(_unpacked(members), predictions) for members, predictions in results]
+
+
+def _left_out(job: Job, X: Any, rows: np.ndarray) -> Any:
+    """Rows to predict, which hold no category that the fitted rows lack."""
+    encoder = job.learners[0].encoder
+    return rows_of(X, rows) if encoder is None else encoder.as_new(rows_of(X, rows), rows_of(X, job.rows))
 
 
 def _run(

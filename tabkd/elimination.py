@@ -194,12 +194,16 @@ class Elimination:
     def _falls(self, chosen: ColumnSet, X: Any, blocks: Sequence[np.ndarray], rows: np.ndarray) -> list[float]:
         """How far the score on some rows falls where each block of columns is shuffled."""
         shuffled = np.repeat(chosen.fit.predictions[None], len(blocks), axis=0)
-        for repeat, (_, test), member in zip(self.folds.repeat_of, self.folds.splits, chosen.fit.members, strict=True):
+        encoder = self.recipe.encoder.select(chosen.columns)
+        for repeat, (train, test), member in zip(
+            self.folds.repeat_of, self.folds.splits, chosen.fit.members, strict=True
+        ):
             left_out = np.intersect1d(test, rows)
             if len(left_out) == 0:
                 continue
             order = self.rng.permutation(len(left_out))
-            raw = member.raw(_shuffled_copies(rows_of(X, left_out), blocks, order))
+            new = encoder.as_new(rows_of(X, left_out), rows_of(X, train))
+            raw = member.raw(_shuffled_copies(new, blocks, order))
             shuffled[:, repeat, left_out] = member.predictions(raw).reshape(len(blocks), len(left_out), -1)
         score = self.judge.score(chosen.judged, rows)
         return [score - self.judge.score(self.judge.judged(one, chosen.threshold), rows) for one in shuffled]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from tabkd.columns import ColumnEncoder
@@ -53,8 +54,9 @@ class HoldoutRecipe(Recipe):
         encoder, learner = self.read_teacher(teacher, seed)
         X, (train, _) = encoder.transform(self.rows.X), self.outer.splits[0]
         run = {**self.run, "memory": self.settings.memory}
-        (((member,), _),) = cross_fit([Job((learner,), train, self.rows.targets.take(train))], X, **run)
-        soft = member.predictions(member.raw(X))
+        job = Job((learner,), train, self.rows.targets.take(train), (np.arange(len(self.rows.y)),))
+        (([member], [[scores]]),) = cross_fit([job], X, **run)
+        soft = member.predictions(scores)
         return encoder, TeacherFit([member], soft, untested(soft, self.outer), [(0,)])
 
     def _told_by(self, fit: StudentFit, learner: Learner, teaching: Teaching) -> Teaching:

@@ -58,7 +58,7 @@ class Learner:
     selector : selector or None
         Chooses among the columns, on the training rows alone.
     encoder : ColumnEncoder or None
-        Of those rows, for a selector that reads tables, and for privileged columns that are imputed.
+        Of those rows: what it knows of their columns. None where they are read as they are.
     seed : int or None
     transfers : bool
         Whether it learns from rows without labels as well, where there are some.

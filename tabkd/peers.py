@@ -129,7 +129,7 @@ class PeerRecipe:
         adapt(clone_estimator(last_step(estimator)), "auto", self.classes)  # raises before anything is fitted
         positions = column_positions(X, columns, f"The peer {name!r}")
         encoder = encoder_for(estimator, self.rows, positions)
-        learner = Learner(estimator, seed=seed)
+        learner = Learner(estimator, encoder=encoder, seed=seed)
         if self.given is not None:
             learner = replace(learner, loss="auto", alpha=self.label_weight)
         return Peer(learner, encoder, encoder.transform(X))

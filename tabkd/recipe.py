@@ -118,8 +118,7 @@ class Recipe:
     def _read_student(self) -> None:
         """Everything that may be fitted to the student's columns, by alpha or name."""
         settings, impute = self.settings, self._read_impute()
-        encoder = None if self.selector is None and impute is None else self.encoder
-        template = Learner(settings.student, selector=self.selector, encoder=encoder, seed=self.seed)
+        template = Learner(settings.student, selector=self.selector, encoder=self.encoder, seed=self.seed)
         taught = replace(template, loss=settings.loss, temperature=settings.temperature, transfers=True, impute=impute)
         alphas: tuple[float, ...] = (float(settings.alpha),) if settings.alpha != "auto" else self.alphas
         if settings.alpha == "auto" and (self.transfer or impute is not None):
@@ -195,8 +194,7 @@ class Recipe:
         encoder, selector = encoder_for(teacher, self.rows, self.read, frozen=self.frozen), self.teacher_selector
         if selector is None:
             check_values(teacher, encoder, self.rows, self._fits(pairs=self.scored))
-        seen = None if selector is None else encoder
-        return encoder, Learner(teacher, linked=False, selector=selector, encoder=seen, seed=seed)
+        return encoder, Learner(teacher, linked=False, selector=selector, encoder=encoder, seed=seed)
 
     def _fits(self, *, pairs: bool) -> list[np.ndarray]:
         """Rows that models are fitted to: outside each pair of splits, if there are pairs, or outside each split."""

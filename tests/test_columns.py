@@ -634,3 +634,18 @@ def test_columns_of_categories_have_names_of_their_own() -> None:
     X = pd.DataFrame({"a": ["x", "y"], "a=x": [1.0, 2.0]})
     names = ColumnEncoder.fit(X, [0, 1], "onehot").transform(X).columns
     assert list(names) == ["a=", "a=x", "a=y", "a=x_"]
+
+
+@pytest.mark.parametrize("encoding", ["ordinal", "onehot", "category", "catboost", "table"])
+@pytest.mark.parametrize("named", [True, False])
+def test_as_new_a_category_that_known_rows_lack_is_unknown(encoding, named):
+    table = pd.DataFrame({"city": ["rome", "bonn", None, "oslo"], "n": [1.0, np.nan, 3.0, 4.0]})
+    table = table if named else table.to_numpy()
+    encoder = ColumnEncoder.fit(table, [0, 1], encoding)
+    known, new = table[:3], table[3:].copy()
+    made = encoder.as_new(encoder.transform(new), encoder.transform(known))
+    if encoding != "table":  # what reads tables makes categories of its own
+        new[new == "oslo"] = "nowhere"
+    pd.testing.assert_frame_equal(pd.DataFrame(made), pd.DataFrame(encoder.transform(new)))
+    again = encoder.as_new(encoder.transform(known), encoder.transform(known))
+    pd.testing.assert_frame_equal(pd.DataFrame(again), pd.DataFrame(encoder.transform(known)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.datasets import make_classification, make_regression
@@ -17,9 +18,9 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tabkd import DistilledEstimator
+from tabkd import DistilledEstimator, MutualDistilledEstimator
 from tabkd.crossfit import cross_fit_teacher
 from tabkd.folds import make_folds
 from tabkd.learners import Learner
@@ -234,3 +235,27 @@ def test_same_seed_gives_identical_predictions_for_any_n_jobs(data) -> None:
     )
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
     assert one.threshold_ == two.threshold_
+
+
+# ---------------------------------------------------------------- categories of left-out rows
+
+
+@pytest.fixture
+def dated():
+    """Text of its own in every row, in the order of the target: between its neighbours a row could be guessed."""
+    X, y = make_regression(200, 2, noise=150.0, random_state=0)
+    order = np.argsort(np.argsort(y))
+    return pd.DataFrame({"a": X[:, 0], "day": [f"{rank:04d}" for rank in order]}), y
+
+
+@pytest.mark.parametrize("cross_fit", ["pairs", "holdout"])
+def test_categories_that_left_out_rows_alone_have_are_unknown(dated, cross_fit):
+    settings = {"alpha": 0.5, "scoring": "r2", "cross_fit": cross_fit, "random_state": 0}
+    model = DistilledEstimator(LGBMRegressor(**FAST), LGBMRegressor(**FAST), **settings).fit(*dated)
+    assert max(model.teacher_score_, model.student_score_, model.control_score_) < 0.5
+
+
+def test_categories_that_left_out_rows_alone_have_are_unknown_to_peers(dated):
+    peers = [("one", LGBMRegressor(**FAST)), ("other", DecisionTreeRegressor(random_state=0))]
+    model = MutualDistilledEstimator(peers, scoring="r2", random_state=0).fit(*dated)
+    assert max(model.student_score_, model.control_score_) < 0.5
