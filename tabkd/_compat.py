@@ -13,7 +13,7 @@ from sklearn import __version__ as sklearn_version
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.model_selection import KFold, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._indexing import _get_column_indices, _safe_indexing
@@ -165,7 +165,12 @@ def seeded(estimator: Any, seed: int | None) -> Any:
         if is_catboost(part):
             names = [n for n in ("random_state", "random_seed") if n in part.get_params(deep=False)]
             seeds[prefix + (names or ["random_seed"])[0]] = seed
-        elif "random_state" in part.get_params(deep=False):
+            continue
+        params = part.get_params(deep=False)
+        if params.get("random_state") == "deprecated":  # a TargetEncoder of scikit-learn 1.9 draws by its splitter
+            if isinstance(params.get("cv"), int):
+                seeds[prefix + "cv"] = KFold(params["cv"], shuffle=True, random_state=seed)
+        elif "random_state" in params:
             seeds[prefix + "random_state"] = seed
     return estimator.set_params(**seeds) if seeds else estimator
 

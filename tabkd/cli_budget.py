@@ -66,6 +66,7 @@ def budget(
             drop=drop or [],
             student=student_features or [],
             task=task,
+            metric=metric,
             positive=positive,
         )
         prices = None if costs is None else _read_costs(costs, tables.plan.student)

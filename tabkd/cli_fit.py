@@ -111,6 +111,7 @@ def fit(
             drop=drop or [],
             student=student_features or [],
             task=task,
+            metric=metric,
             positive=positive,
             texts=text_columns or [],
         )

@@ -49,14 +49,17 @@ def read_tables(
     drop: list[str],
     student: list[str],
     task: str | None,
+    metric: str | None,
     positive: str | None,
     texts: list[str] | None = None,
 ) -> Tables:
     """Read the tables that a command names, and plan which column is what."""
     from tabkd.competition import check_columns, plan_columns, text_columns
     from tabkd.files import UNNAMED, InputError, as_written, read_dialect, read_header, read_table
+    from tabkd.presets import task_of
     from tabkd.target_column import read_target
 
+    task = task or task_of(metric)
     if sample_path is not None and test_path is None:
         raise InputError("--sample-submission needs the rows to predict. Give them with --test.")
     if sample_path is not None and test_path is not None and id is None:

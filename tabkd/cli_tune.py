@@ -73,6 +73,7 @@ def tune(
             drop=drop or [],
             student=student_features or [],
             task=task,
+            metric=metric,
             positive=positive,
         )
         if storage is not None and not resume:

@@ -20,7 +20,7 @@ from tabkd.scoring import Judge
 from tabkd.targets import Targets
 from tabkd.words import near
 
-__all__ = ["MODELS", "Metric", "check_metric", "make_model", "read_metric", "threads_for"]
+__all__ = ["MODELS", "Metric", "check_metric", "make_model", "read_metric", "task_of", "threads_for"]
 
 LEARNING_RATE = 0.05
 #: Values below which a second thread costs more than it brings.
@@ -187,6 +187,22 @@ def read_metric(name: str | None, *, regression: bool, labels: np.ndarray | None
             "For a function of your own write module:function."
         )
     return Metric(name, name)
+
+
+def task_of(metric: str | None) -> str | None:
+    """``"regression"`` where scikit-learn's scorer of that name judges values, else None: the target tells.
+
+    Parameters
+    ----------
+    metric : str or None
+
+    Returns
+    -------
+    str or None
+    """
+    name = metric or ""
+    values = name in ("r2", "explained_variance") or "_error" in name or "deviance" in name
+    return "regression" if values and name in get_scorer_names() else None
 
 
 def check_metric(metric: Metric, targets: Targets) -> None:

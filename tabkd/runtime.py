@@ -350,14 +350,14 @@ class OnnxPredictor:
         try:
             return self._values_of_plain(row)
         except (KeyError, TypeError, ValueError, OverflowError, struct.error):
-            # A rarer way to say missing, or a mistake: the long way names it.
-            if not hasattr(row, "__getitem__"):
-                raise ValueError(
-                    f"A row maps the names of columns to values, but this one is {row!r}. Give a dict, or a table to "
-                    "predict."
-                ) from None
-            table = {name: [row[name]] for name in self.columns if name in row}
-            return self._run(table, self._outputs[-1])[0].tolist()
+            pass  # a rarer way to say missing, or a mistake: the long way names it
+        if not hasattr(row, "__getitem__"):
+            raise ValueError(
+                f"A row maps the names of columns to values, but this one is {row!r}. Give a dict, or a table to "
+                "predict."
+            )
+        table = {name: [row[name]] for name in self.columns if name in row}
+        return self._run(table, self._outputs[-1])[0].tolist()
 
     def _values_of_plain(self, row: Mapping[str, Any]) -> list[float]:
         """The same for a row of a table whose cells need no reading."""

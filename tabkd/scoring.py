@@ -156,7 +156,11 @@ class Judge:
         try:
             best = self._score(self.judged(perfect), np.arange(len(self.labels)))
         except Exception as error:  # scorers may raise anything
-            raise ValueError(f"scoring={self.scoring!r} cannot score this target: {error}") from error
+            way = ""
+            if "pos_label" in str(error):
+                name = self.targets.classes.tolist()[-1]
+                way = f" Use labels 0 and 1, or say which is positive: make_scorer(f1_score, pos_label={name!r})."
+            raise ValueError(f"scoring={self.scoring!r} cannot score this target: {error}{way}") from error
         if not np.isfinite(best):
             raise ValueError(
                 f"scoring={self.scoring!r} gives {best} for perfect predictions. Use one that is a number."

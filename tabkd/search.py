@@ -6,10 +6,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import joblib
 import numpy as np
+import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import Tags, get_tags
@@ -373,6 +375,24 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         float
         """
         return self._best().score(X, y, sample_weight)
+
+    def summary(self) -> pd.DataFrame:
+        """Scores of the best estimator's teacher, control and student (:meth:`DistilledEstimator.summary`)."""
+        return self._best().summary()
+
+    def to_onnx(self, path: Any, **options: Any) -> Path:
+        """Write the best estimator as one file (:meth:`DistilledEstimator.to_onnx`).
+
+        Parameters
+        ----------
+        path : str or Path
+        **options
+
+        Returns
+        -------
+        Path
+        """
+        return self._best().to_onnx(path, **options)
 
     def _best(self) -> DistilledEstimator:
         check_is_fitted(self)

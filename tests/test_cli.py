@@ -569,3 +569,8 @@ def test_settings_of_transformers_are_refused_where_nothing_is_read_by_one(folde
 def test_help_tells_a_default_that_is_computed():
     helped = " ".join(call("fit", "--help").stdout.replace("│", " ").split())
     assert "(default: the last sorted)" in helped
+
+
+def test_metric_of_values_makes_a_regression_of_few_whole_numbers(folder):
+    folder.write("train.csv", folder.train.assign(label=np.arange(len(folder.train)) % 7))
+    assert "label: regression" in folder.fit("--metric", "r2").stdout

@@ -9,7 +9,7 @@ from catboost import CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier, RepeatedStratifiedKFold, StratifiedShuffleSplit
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import TargetEncoder
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -217,3 +218,11 @@ def test_a_column_may_have_an_empty_name():
     nameless = X.set_axis(["", "b", "d"], axis=1)
     expected = model(TEACHER).fit(X, Y).predict_proba(X)
     np.testing.assert_array_equal(model(TEACHER).fit(nameless, Y).predict_proba(nameless), expected)
+
+
+def test_target_encoder_is_seeded_without_a_warning():
+    frame = X.assign(city=np.resize(["rome", "bonn", "oslo"], len(Y)))
+    encoder = make_column_transformer((TargetEncoder(cv=4), ["city"]), remainder="passthrough")
+    pipeline = make_pipeline(encoder, LogisticRegression())
+    made = [model(pipeline, alpha=0.5, cross_fit="folds", random_state=0).fit(frame, Y) for _ in range(2)]
+    np.testing.assert_array_equal(*(one.predict_proba(frame) for one in made))

@@ -82,3 +82,9 @@ def test_a_student_of_unknown_error_does_not_ship(numbers, two, model, monkeypat
 
 def test_stored_predictions_show_themselves():
     assert "StoredClassifier" in repr(StoredClassifier(np.array([0, 1]), np.ones((1, 2)) / 2, np.zeros(1, dtype=int)))
+
+
+def test_score_of_a_positive_label_says_how_to_name_it():
+    X, y = np.arange(60.0)[:, None], np.resize(["no", "yes"], 60)
+    with pytest.raises(ValueError, match=r"make_scorer\(f1_score, pos_label='yes'\)"):
+        DistilledEstimator(LogisticRegression(), LogisticRegression(), scoring="f1").fit(X, y)

@@ -526,3 +526,10 @@ def test_number_of_trees_is_never_more_than_given():
 def test_a_fitted_search_is_exported_as_its_winner(cancer, fitted, tmp_path):
     path = to_onnx(fitted, tmp_path / "student.onnx", X=cancer[0])
     np.testing.assert_allclose(OnnxPredictor(path).predict_proba(cancer[0]), fitted.predict_proba(cancer[0]), atol=1e-6)
+
+
+def test_what_was_found_is_summed_up_and_exported(cancer, fitted, tmp_path):
+    X, _ = cancer
+    assert fitted.summary().equals(fitted.best_estimator_.summary())
+    predictor = OnnxPredictor(fitted.to_onnx(tmp_path / "student.onnx"))
+    np.testing.assert_array_equal(predictor.predict(X), fitted.predict(X))
