@@ -16,11 +16,12 @@ import numpy as np
 from sklearn.metrics import accuracy_score, check_scoring, get_scorer, r2_score
 
 from tabkd._compat import is_regressor, scores_labels, takes_weights
+from tabkd.confusion import confusion_score, matrix_score
 from tabkd.folds import Folds
 from tabkd.models import labels_of
 from tabkd.stored import StoredClassifier, StoredRegressor
 from tabkd.targets import Targets
-from tabkd.thresholds import confusion_score, is_tuned, tune_threshold
+from tabkd.thresholds import is_tuned, tune_threshold
 
 __all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "name_of_score", "score_of", "weighted_score"]
 
@@ -76,15 +77,18 @@ class Honest:
 def weighted_score(
     scoring: Any, classes: np.ndarray, codes: np.ndarray, judged: Judged
 ) -> Callable[[np.ndarray], float] | None:
-    """A score of two classes as a function of the rows' weights, None if it is not known as one.
-
-    Standard errors ask for hundreds of scores, and scikit-learn's check and sort the rows for each of them.
-    """
+    """A score of classes as a function of the rows' weights, None if it is not known as one."""
     of_cells = confusion_score(scoring, classes)
     if of_cells is not None:
         cells = 2 * codes + judged.codes
         return lambda weight: float(np.mean([of_cells(*np.bincount(one, weight, minlength=4)) for one in cells]))
-    if scoring != "roc_auc" or len(classes) != 2:
+    of_matrix, n = matrix_score(scoring), len(classes)
+    if of_matrix is not None:
+        pairs = n * codes + judged.codes
+        return lambda weight: float(
+            np.mean([of_matrix(np.bincount(one, weight, minlength=n * n).reshape(n, n)) for one in pairs])
+        )
+    if scoring != "roc_auc" or n != 2:
         return None
     places = [np.unique(repeat[:, 1], return_inverse=True)[1] for repeat in judged.predictions]
 

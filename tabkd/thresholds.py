@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer
 
 from tabkd._compat import scores_labels, takes_weights
+from tabkd.confusion import confusion_score
 from tabkd.stored import StoredClassifier
 
-__all__ = ["check_threshold", "confusion_score", "is_tuned", "tune_threshold"]
+__all__ = ["check_threshold", "is_tuned", "tune_threshold"]
 
 #: Cut points that ``tune_threshold`` asks a scorer for, first over all scores and then around the best.
 N_THRESHOLDS = 100
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
-#: Scorers of labels whose value at every cut is computed at once, from true negatives, false positives, false
-#: negatives and true positives; others are asked cut by cut, which is a thousand times slower.
-_CONFUSION_SCORES: dict[str, Callable[[Any, Any, Any, Any], np.ndarray]] = {
-    "accuracy": lambda tn, fp, fn, tp: _ratio(tn + tp, tn + fp + fn + tp),
-    "balanced_accuracy": lambda tn, fp, fn, tp: (_ratio(tn, tn + fp) + _ratio(tp, tp + fn)) / 2,
-    "f1": lambda tn, fp, fn, tp: _ratio(2 * tp, 2 * tp + fp + fn),
-    "f1_macro": lambda tn, fp, fn, tp: (_ratio(2 * tn, 2 * tn + fp + fn) + _ratio(2 * tp, 2 * tp + fp + fn)) / 2,
-}
-
-
-def confusion_score(scoring: Any, classes: np.ndarray) -> Callable[[Any, Any, Any, Any], np.ndarray] | None:
-    """A scorer of two classes' labels as a function of their confusion matrix, None if it is not known.
-
-    Parameters
-    ----------
-    scoring : str or callable
-    classes : ndarray of shape (n_classes,)
-
-    Returns
-    -------
-    callable or None
-        Of true negatives, false positives, false negatives and true positives, arrays of one shape.
-    """
-    # scikit-learn's "f1" is that of the label 1, whichever class that is.
-    if not isinstance(scoring, str) or len(classes) != 2 or (scoring == "f1" and classes[1] != 1):
-        return None
-    return _CONFUSION_SCORES.get(scoring)
 
 
 def tune_threshold(

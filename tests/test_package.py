@@ -22,7 +22,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip
 
 #: From the bottom up: a module imports from layers below its own only.
 LAYERS = [
-    {"tabkd", "tabkd._compat", "tabkd.checks", "tabkd.runtime_text", "tabkd.stored", "tabkd.words"},
+    {"tabkd", "tabkd._compat", "tabkd.checks", "tabkd.confusion", "tabkd.runtime_text", "tabkd.stored", "tabkd.words"},
     {"tabkd.runtime"},
     {"tabkd.targets", "tabkd.files", "tabkd.heldout", "tabkd.thresholds"},
     {"tabkd.links", "tabkd.frames", "tabkd.families"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, f1_score, make_scorer, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, get_scorer, make_scorer, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from tabkd import DistilledEstimator, MutualDistilledEstimator
@@ -35,6 +35,24 @@ def test_bootstrap_of_a_known_score_is_that_of_scikit_learns(name, weighted, gro
     for scoring in (name, SLOW[name]):
         judge = Judge(Targets(one_hot(y, 2), None, np.arange(2), weight, 1.0), groups=groups, scoring=scoring, seed=0)
         found.append(judge.compare(*(judge.judged(one, 0.45) for one in models)))
+    np.testing.assert_allclose(*found, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "name", ["balanced_accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro"]
+)
+@pytest.mark.filterwarnings("ignore:Precision is ill-defined")
+def test_bootstrap_of_many_classes_is_that_of_scikit_learns(name, weighted):
+    draw = np.random.default_rng(0)
+    y = np.resize(np.arange(5), 100)
+    weight = draw.uniform(0.5, 2, 100) if weighted else None
+    models = one_hot(y, 5) + 2 * draw.random((2, 2, 100, 5))  # two models, two repeats
+    models[0, :, :, 4] = 0  # that one never says the last class
+    found = []
+    for scoring in (name, get_scorer(name)):
+        judge = Judge(Targets(one_hot(y, 5), None, np.arange(5), weight, 1.0), scoring=scoring, seed=0)
+        found.append(judge.compare(*(judge.judged(one / one.sum(axis=-1, keepdims=True)) for one in models)))
     np.testing.assert_allclose(*found, atol=1e-12)
 
 
