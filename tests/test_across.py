@@ -130,6 +130,7 @@ def test_catboost_reads_a_text_column_that_it_names():
     assert right[0] > right[1] + 0.05
 
 
+@pytest.mark.filterwarnings("ignore:The teacher gives class")  # by prose that it has not seen
 def test_prose_that_would_be_read_as_categories_is_warned_of():
     with pytest.warns(UserWarning, match=r"Columns \['review'\] hold texts.*LGBMClassifier.*TfidfVectorizer"):
         distilled(boosted(), cross_fit="folds", alpha=0.5).fit(TABLE, Y)
