@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from tabkd.column import EXACT_INTEGERS, FIRST_CATEGORY, MISSING, UNKNOWN, Column
-from tabkd.frames import Table, columns_of, free_name, has_names
+from tabkd.frames import Table, columns_of, free_name, has_names, rows_of
 
 __all__ = ["ColumnEncoder"]
 
@@ -234,32 +234,34 @@ class ColumnEncoder:
             start += len(block_names)
         return pd.DataFrame(matrix, columns=names, index=X.index, copy=False) if self.named else matrix
 
-    def as_new(self, X: Table, known: Table) -> Table:
-        """Encoded rows as a model fitted to the encoded rows ``known`` will meet new ones: what those lack is unknown.
+    def as_new(self, X: Table, rows: np.ndarray, fitted: np.ndarray) -> Table:
+        """Some rows of an encoded table as a model fitted to others meets new ones: what those lack is unknown.
 
         Every category of the table has a place among its neighbours, which a row that was left out must not keep where
         no other has its category: a new one would be unknown.
         """
+        new = rows_of(X, rows)
         if not self.categories or self.encoding in ("raw", "texts", "table"):
-            return X
+            return new
         places = [(i, column) for i, column in enumerate(self.columns) if column.kind == "category"]
         if self.encoding in ("catboost", "category"):
-            X = X.copy()
+            new = new.copy()
             for place in (i for i, column in places if column.name not in self.as_text):
-                values, held = X.iloc[:, place], known.iloc[:, place]
+                values, held = new.iloc[:, place], X.iloc[fitted, place]
                 if self.encoding == "category":
-                    X.isetitem(place, values.where(values.isin(held.unique())))
+                    new.isetitem(place, values.where(values.isin(held.unique())))
                 else:
-                    X.isetitem(place, _known_codes(values.to_numpy(), held))
-            return X
-        values, held, sources = np.array(X), np.asarray(known), np.asarray(self.sources)
+                    new.isetitem(place, _known_codes(values.to_numpy(), held))
+            return new
+        values, sources = np.array(new), np.asarray(self.sources)
         for i, _ in places:
+            own = np.flatnonzero(sources == i)
+            held = np.asarray(columns_of(X, own))[fitted]
             if self.encoding == "onehot":
-                own = np.flatnonzero(sources == i)[1:]  # the first is for missing
-                values[:, own[~held[:, own].any(axis=0)]] = 0
+                values[:, own[1:][~held[:, 1:].any(axis=0)]] = 0  # the first is for missing
             else:
-                values[:, i] = _known_codes(values[:, i], held[:, i])
-        return pd.DataFrame(values, columns=X.columns, index=X.index) if isinstance(X, pd.DataFrame) else values
+                values[:, own[0]] = _known_codes(values[:, own[0]], held)
+        return pd.DataFrame(values, columns=new.columns, index=new.index) if isinstance(new, pd.DataFrame) else values
 
     def by_column(self, X: Table) -> Table:
         """An encoded table with one column per table column again: 0/1 columns as the categories they stand for."""

@@ -111,7 +111,7 @@ def cross_fit(
 def _left_out(job: Job, X: Any, rows: np.ndarray) -> Any:
     """Rows to predict, which hold no category that the fitted rows lack."""
     encoder = job.learners[0].encoder
-    return rows_of(X, rows) if encoder is None else encoder.as_new(rows_of(X, rows), rows_of(X, job.rows))
+    return rows_of(X, rows) if encoder is None else encoder.as_new(X, rows, job.rows)
 
 
 def _run(

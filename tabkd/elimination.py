@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tabkd.crossfit import StudentFit, cross_fit_students
-from tabkd.frames import columns_of, rows_of
+from tabkd.frames import columns_of
 from tabkd.learners import ExtraRows, Learner
 from tabkd.per_column import kept_columns
 from tabkd.recipe import Recipe
@@ -202,8 +202,7 @@ class Elimination:
             if len(left_out) == 0:
                 continue
             order = self.rng.permutation(len(left_out))
-            new = encoder.as_new(rows_of(X, left_out), rows_of(X, train))
-            raw = member.raw(_shuffled_copies(new, blocks, order))
+            raw = member.raw(_shuffled_copies(encoder.as_new(X, left_out, train), blocks, order))
             shuffled[:, repeat, left_out] = member.predictions(raw).reshape(len(blocks), len(left_out), -1)
         score = self.judge.score(chosen.judged, rows)
         return [score - self.judge.score(self.judge.judged(one, chosen.threshold), rows) for one in shuffled]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -47,25 +48,27 @@ class StudentTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = [_counts(batch) for batch in batches]
-        weighted = [_counts(batch, batch.get("weight")) for batch in batches]
+        weighs = bool(batches) and "weight" in batches[0]
+        weighted = [_counts(batch, batch["weight"]) for batch in batches] if weighs else counts
         for name in counts[0] if counts else ():
             total = torch.tensor(float(sum(count[name] for count in counts)), device=device)
             n_batches = torch.tensor(float(len(batches)), device=device)
             if self.args.world_size > 1:
                 total = self.accelerator.gather(total).sum()
                 n_batches = self.accelerator.gather(n_batches).sum()
-            each = float(n_batches) / (float(total) or 1.0) / self._mean_weight(name)
+            each = float(n_batches) / (float(total) or 1.0) / self._mean_weights[name == "labels"]
             for batch, count in zip(batches, weighted, strict=True):
                 batch.setdefault("shares", {})[name] = count[name] * each
         return batches, None
 
-    def _mean_weight(self, unit: str) -> float:
-        """Of the rows, or of those that have a label."""
+    @cached_property
+    def _mean_weights(self) -> tuple[float, float]:
+        """Of the rows, and of those that have a label."""
         lesson: Any = self.train_dataset
         if getattr(lesson, "weight", None) is None:
-            return 1.0
-        weight = lesson.weight[lesson.labelled] if unit == "labels" else lesson.weight
-        return float(weight.mean()) if len(weight) else 1.0
+            return 1.0, 1.0
+        labelled = lesson.weight[lesson.labelled]
+        return float(lesson.weight.mean()), float(labelled.mean()) if len(labelled) else 1.0
 
 
 def _counts(batch: Mapping[str, Any], weight: Tensor | None = None) -> dict[str, float]:
