@@ -13,12 +13,12 @@ from tabkd.families import cat_columns, family
 
 __all__ = ["encoding_for", "reads_texts"]
 
-#: scikit-learn's estimators that hand X on as it comes, and the parameter with those that read it.
-_HANDING_ON = {
-    **dict.fromkeys(("CalibratedClassifierCV", "FixedThresholdClassifier", "TunedThresholdClassifierCV"), "estimator"),
-    **dict.fromkeys(("VotingClassifier", "VotingRegressor", "StackingClassifier", "StackingRegressor"), "estimators"),
-    "TransformedTargetRegressor": "regressor",
-}
+#: What models call those that they are made of, and which of them hand X on to these as it comes.
+_MADE_OF = ("estimator", "estimators", "regressor", "classifier", "base_estimator")
+_HANDING_ON = (
+    *("CalibratedClassifierCV", "FixedThresholdClassifier", "TunedThresholdClassifierCV", "TransformedTargetRegressor"),
+    *("VotingClassifier", "VotingRegressor", "StackingClassifier", "StackingRegressor"),
+)
 _ONE_HOT = (
     "linear_model",
     "neural_network",
@@ -33,7 +33,7 @@ _ONE_HOT = (
 def encoding_for(estimator: Any, *, texts: bool = False) -> str:
     """How the columns are encoded for ``estimator`` (see :mod:`tabkd.columns`).
 
-    Trees read ordinal codes, and models that add or measure distances read one-hot columns:
+    Trees read ordinal codes, models that add or measure distances, and what is made of these, read one-hot columns:
     compared by ``benchmarks/bench_students.py``. What reads strings by itself gets the table as it is.
 
     Raises
@@ -52,6 +52,8 @@ def encoding_for(estimator: Any, *, texts: bool = False) -> str:
         return encoding_for(estimator.estimator)
     if isinstance(estimator, Pipeline) or _hands_on_tables(estimator):
         return "table"
+    if any(encoding_for(part) == "onehot" for part in _parts(estimator)):
+        return "onehot"  # which trees beside a linear model read as well, and it cannot read codes
     kind = family(estimator)
     if kind == "sklearn" and get_tags(estimator).input_tags.string:
         return "table"
@@ -81,7 +83,14 @@ def _hands_on_tables(estimator: Any) -> bool:
 
 def _readers(estimator: Any) -> list[Any]:
     """The estimators that read X as another one, made of them, was given it; empty for all others."""
-    parts = getattr(estimator, _HANDING_ON.get(type(estimator).__name__, ""), None)
-    if not isinstance(parts, list | tuple):
-        return [] if parts is None else [parts]  # not by its truth: an ensemble that is not fitted has none
-    return [part for _, part in parts if not isinstance(part, str)]
+    return _parts(estimator) if type(estimator).__name__ in _HANDING_ON else []
+
+
+def _parts(estimator: Any) -> list[Any]:
+    """The models that another one is made of and hands columns to."""
+    params = estimator.get_params(deep=False)
+    found: list[Any] = []
+    for name in _MADE_OF:
+        part = params.get(name)
+        found += [one[1] for one in part] if isinstance(part, list | tuple) else [part]
+    return [part for part in found if hasattr(part, "fit")]

@@ -7,9 +7,19 @@ import pandas as pd
 import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -59,6 +69,11 @@ def test_family_is_the_library_of_the_class_or_its_bases(estimator, expected):
         (make_pipeline(StandardScaler(), LogisticRegression()), "table"),
         (GridSearchCV(make_pipeline(LogisticRegression()), {}), "table"),
         (GridSearchCV(LogisticRegression(), {}), "onehot"),
+        (CalibratedClassifierCV(LogisticRegression()), "onehot"),
+        (BaggingClassifier(LogisticRegression()), "onehot"),
+        (MultiOutputRegressor(TransformedTargetRegressor(Ridge())), "onehot"),
+        (VotingClassifier([("line", LogisticRegression()), ("trees", LGBMClassifier())]), "onehot"),
+        (StackingClassifier([("trees", LGBMClassifier())], final_estimator=LogisticRegression()), "ordinal"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -39,7 +39,7 @@ LAYERS = [
     {"tabkd.export.categories", "tabkd.export.compare"},
     {
         *(f"tabkd.export.from_{library}" for library in ("catboost", "lightgbm", "sklearn", "xgboost")),
-        *("tabkd.export.inputs", "tabkd.export.convert", "tabkd.export.head"),
+        *("tabkd.export.inputs", "tabkd.export.convert", "tabkd.export.head", "tabkd.export.inverses"),
     },
     {"tabkd.export.steps", "tabkd.export.imputed"},
     {"tabkd.export.models", "tabkd.export.pipelines"},

@@ -15,6 +15,7 @@ from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.export.compare import add_exact_trees, reads_doubles
 from tabkd.export.convert import add_converted
 from tabkd.export.graph import Graph
+from tabkd.export.inverses import add_inverse
 from tabkd.export.steps import add_step
 from tabkd.export.table import Table
 from tabkd.export.tree_nodes import add_trees
@@ -191,6 +192,10 @@ def _add_values(table: Table, estimator: Any) -> str:
         return table.graph.add(node, _add_trees(table, estimator, trees))
     if type(estimator).__name__ == "_PerOutput":
         return table.graph.concat([_add_values(table, part) for part in estimator.estimators_])
+    if type(estimator).__name__ == "TransformedTargetRegressor":
+        return add_inverse(table.graph, estimator.transformer_, _add_values(table, estimator.regressor_))
+    if isinstance(estimator, Pipeline):
+        return _add_values(add_step(table, estimator[:-1]), estimator[-1])
     if hasattr(estimator, "add_nodes"):
         return estimator.add_nodes(table)
     if type(estimator).__module__.startswith("sklearn.neural_network"):

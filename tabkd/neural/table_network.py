@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
+from math import sqrt
 from numbers import Real
 from typing import Any, Self
 
@@ -31,6 +32,8 @@ __all__ = ["TableNetwork"]
 #: Fewer rows than that say nothing about when to stop.
 _FEWEST_WATCHED = 20
 _ROWS_AT_ONCE = 4096
+#: Rows in a batch, and more where an epoch would have more steps than that, up to a limit.
+_BATCH, _STEPS, _LARGEST_BATCH = 128, 48, 512
 
 
 class TableNetwork(Taught):
@@ -145,8 +148,9 @@ class TableNetwork(Taught):
         rows = Rows(*(None if values is None else _tensor(values) for values in known)).to(device)  # type: ignore[arg-type]
         rows, watched = self._watched(rows, y, seed)
         remembered = self._remembered(teacher, X, terms)
+        batch_size, learning_rate = self._pace(len(rows))
         plan = Plan(
-            self.epochs, self.batch_size, self.learning_rate, self.weight_decay, self.patience,
+            self.epochs, batch_size, learning_rate, self.weight_decay, self.patience,
             generator=torch.Generator().manual_seed(seed),
             watched_terms=two_terms(alpha, 1.0) if taught else [HardLabels()],
             verbose=self.verbose,
@@ -161,7 +165,7 @@ class TableNetwork(Taught):
 
     def _check_settings(self) -> None:
         for name, usual in (("epochs", 60), ("batch_size", 128), ("width", 64), ("n_layers", 1), ("patience", 10)):
-            if name != "patience" or self.patience is not None:
+            if name not in ("patience", "batch_size") or getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1, usual)
         for name, most, common in (
             ("learning_rate", np.inf, 5e-3),
@@ -174,6 +178,14 @@ class TableNetwork(Taught):
         share = self.validation_fraction
         if share is not None and not 0 < share < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {share}. Try 0.1, or None.")
+
+    def _pace(self, n_rows: int) -> tuple[int, float]:
+        """Rows in a batch, and the learning rate."""
+        if self.batch_size is not None:
+            return self.batch_size, self.learning_rate
+        size = min(max(n_rows // _STEPS, _BATCH), _LARGEST_BATCH)
+        # Adam's steps may grow with the root of the batch (Malladi et al., NeurIPS 2022).
+        return size, self.learning_rate * sqrt(size / _BATCH)
 
     def _terms(self, alpha: float, temperature: float, taught: bool) -> Sequence[Term]:
         """What is learnt."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from math import ceil, cos, pi
 from typing import Any
 
@@ -52,7 +53,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.features)
 
-    def take(self, rows: Tensor) -> Rows:
+    def take(self, rows: Tensor | slice) -> Rows:
         """Some of the rows."""
         return self._each(lambda value: value[rows])
 
@@ -185,12 +186,12 @@ class _Rates:
 
 
 def _epoch(distiller: Distiller, rows: Rows, rates: _Rates, generator: torch.Generator) -> None:
-    order = torch.randperm(len(rows), generator=generator).to(rows.features.device)
-    batches = order.tensor_split(rates.n_batches)
+    rows = rows.take(torch.randperm(len(rows), generator=generator).to(rows.features.device))
     counts = rows.counts()
     mean = float(counts["rows"].mean())
     uneven = [name for name, count in counts.items() if count.min() != count.max()]
-    for batch in batches:
+    bounds = [i * len(rows) // rates.n_batches for i in range(rates.n_batches + 1)]
+    for batch in starmap(slice, pairwise(bounds)):
         some = rows.take(batch)
         given: Any = {"features": some.features, "numbers": some.numbers} if distiller.looks_inside else some.features
         # Terms are means over what a batch has: without shares, a row would count for more in a batch of light ones,

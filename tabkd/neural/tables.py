@@ -36,7 +36,7 @@ class _Perceptron(TableNetwork):
         temperature: float = 1.0,
         objective: Any = None,
         epochs: int = 60,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-2,
         validation_fraction: float | None = 0.1,
@@ -85,7 +85,7 @@ class _Transformer(TableNetwork):
         temperature: float = 1.0,
         objective: Any = None,
         epochs: int = 30,
-        batch_size: int = 128,
+        batch_size: int | None = 128,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         validation_fraction: float | None = 0.1,
@@ -146,7 +146,10 @@ class TabularMLPClassifier(NeuralClassifierMixin, ClassifierMixin, _Perceptron):
     objective : sequence of Term, optional
         Terms beside those two: ``Hidden``, ``Embedding``, ``Distances``, ``Angles``, ``ActivationBoundary``; a
         ``SoftLabels`` or ``HardLabels`` takes the place of its like.
-    epochs, batch_size : int
+    epochs : int
+    batch_size : int or None
+        None is 128, and up to 512 where an epoch would have more than 48 steps; ``learning_rate`` then grows with its
+        root.
     learning_rate, weight_decay : float
         Of AdamW; the rate rises for a tenth of the epochs and then falls along a cosine.
     validation_fraction : float or None
