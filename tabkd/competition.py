@@ -147,10 +147,15 @@ def plan_columns(
     _check_known([name for name in (groups,) if name], "--groups", train.columns)
     _check_known([name for name in (weight,) if name], "--weight", train.columns)
     _check_known(drop, "--drop", given)
-    reserved = {target, id, groups, weight, *drop}
+    reserved = {
+        **dict.fromkeys(drop, "--drop"), weight: "--weight", groups: "--groups", id: "--id", target: "--target"
+    }  # fmt: skip
     free = [name for name in train.columns if name not in reserved]
-    _check_known(student, "--student-features", free)
-    _check_known(texts, "--text-columns", free)
+    for option, names in {"--student-features": student, "--text-columns": texts}.items():
+        for name in names:
+            if name in reserved:
+                raise InputError(f"{option} {name} is given to {reserved[name]}, too. Leave it out of one.")
+        _check_known(names, option, free)
     _check_test(train, test, student, reserved)
     dropped = dict.fromkeys(drop, "--drop")
     for name in train.columns:

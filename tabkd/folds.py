@@ -117,7 +117,13 @@ def make_folds(
     with warnings.catch_warnings():
         # A class with fewer rows than folds is judged where it matters: outside each pair.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        splits = [(_rows(a, n_samples, given), _rows(b, n_samples, given)) for a, b in splitter.split(X, y, groups)]
+        try:
+            split = list(splitter.split(X, y, groups))
+        except ValueError as error:
+            if groups is None and "groups" in str(error):
+                raise ValueError(f"{given} splits by groups, but there are none. Pass fit(..., groups=).") from error
+            raise
+    splits = [(_rows(a, n_samples, given), _rows(b, n_samples, given)) for a, b in split]
     repeat_of: list[int] = []
     repeat, tested = 0, np.zeros(n_samples, dtype=int)
     for train, test in splits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse, vstack
@@ -146,6 +147,11 @@ def stacked(tables: Sequence[Any]) -> Any:
 def columns_of(X: Any, positions: Any) -> Any:
     """Some columns of a table, by position or mask."""
     return X.iloc[:, positions] if isinstance(X, pd.DataFrame) else X[:, positions]
+
+
+def fingerprint(X: Table) -> str:
+    """Of a table's cells, whatever objects hold equal ones; names do not count."""
+    return joblib.hash(pd.util.hash_pandas_object(pd.DataFrame(X), index=False).to_numpy())
 
 
 def rows_of(X: Table, rows: np.ndarray) -> Table:

@@ -92,8 +92,7 @@ class ParetoDisplay:
         score, price = trials["score"].to_numpy(), trials[cost].to_numpy()
         beaten = (score[None] >= score[:, None]) & (price[None] <= price[:, None])
         beaten &= (score[None] > score[:, None]) | (price[None] < price[:, None])
-        kept = results["mean_test_score"][search.best_index_] == search.best_score_  # not the estimator as it was given
-        chosen = np.flatnonzero((done == search.best_index_) & kept)
+        chosen = np.flatnonzero(done == search.best_index_)  # none where that is None
         front, row = np.logical_not(beaten.any(axis=1)), int(chosen[0]) if len(chosen) else None
         return cls(trials, front, row, cost, name_of_score(search.estimator.scoring, search.estimator))
 

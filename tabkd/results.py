@@ -345,8 +345,9 @@ def summary_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         "",
         "Control: the same student without a teacher. All scores are of rows not trained on.",
     ]
-    if "budget" in summary:
-        lines.append("But its columns were chosen on these rows, so the scores are a little too good.")
+    chosen = ["columns"] * ("budget" in summary) + ["parameters"] * bool(summary.get("search", {}).get("best_params"))
+    if chosen:
+        lines.append(f"But its {' and '.join(chosen)} were chosen on these rows, so the scores are a little too good.")
     if summary["control_kept"]:
         lines.append("The control is kept, and ships: no soft targets beat it by more than one standard error.")
         if any(score["gain"] for score in summary["scores"].values()):

@@ -99,14 +99,18 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
     best_params_ : dict
         Of all stages, by nested name; empty where the estimator stays as it was.
     best_score_ : float
-        The search chosen again for each fold without it: what to expect on new rows. It is below the best trial's own
-        mean, which is the luckiest of many. With a function as ``refit`` it is the mean of the trial that this took.
-    best_index_ : int
-        Row of ``cv_results_``.
+        What to expect on new rows: everything that was chosen, the estimator as it was given included, is chosen again
+        for each fold without it. It is below the best trial's own mean, which is the luckiest of many, and may be below
+        ``given_score_`` where nothing better was found. With a function as ``refit`` it is the mean of the trial that
+        this took.
+    best_index_ : int or None
+        Row of ``cv_results_``; None where the estimator stays as it was given, with its own teacher rather than the one
+        that was found.
     given_score_ : float
         Score of the estimator as it was given, on the same folds; NaN where it cannot be scored.
     best_estimator_ : DistilledEstimator
-        Fitted with the best parameters (if ``refit``).
+        Fitted with the best parameters (if ``refit``). Its own scores and gain are of the folds that it was chosen by,
+        and so too good; ``best_score_`` is not.
     cv_results_, teacher_results_ : dict of arrays
         As scikit-learn's, one entry per trial of students and of teachers; those that were pruned score NaN.
     pareto_front_ : DataFrame
@@ -207,10 +211,9 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
             memory = self.estimator.memory or joblib.Memory(folder, verbose=0)
             trials = Trials(self.estimator, rows, memory, seed, X_unlabeled)
             self.n_splits_ = len(trials.folds.splits)
-            best = self._search_teachers(trials, seed, started)
-            self.best_params_ = best | self._search_students(trials, best, seed, started)
-            if best:
-                self._hold_against_given(trials)
+            teacher = self._search_teachers(trials, seed, started)
+            students = self._search_students(trials, teacher, seed, started)
+            self.best_params_ = self._choose(students, trials, teacher)
             if self.refit:
                 began = time.monotonic()
                 chosen = clone_estimator(self.estimator)
@@ -244,8 +247,8 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _search_students(
         self, trials: Trials, teacher: dict[str, Any], seed: int | None, started: float
-    ) -> dict[str, Any]:
-        """Parameters of the best student and distillation."""
+    ) -> Stage:
+        """Trials of students and distillation."""
         space = self._default_space(trials.rows) if self.space is None else self.space
         # Scores with one teacher say nothing of another: each has a study of its own.
         name = "student" if not teacher else f"student-{joblib.hash(sorted(map(str, teacher.items())))[:8]}"
@@ -257,26 +260,42 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
             None if self.timeout is None else started + self.timeout,
         )
         self.study_, self.cv_results_, self.pareto_front_ = stage.study, stage.results(), stage.front()
-        self.best_index_, self.best_score_ = stage.choose()
-        self.given_score_ = stage.given()
-        if callable(self.refit):
-            self.best_index_ = int(self.refit(self.cv_results_))
-            self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
-        return self.cv_results_["params"][self.best_index_]
+        return stage
 
-    def _hold_against_given(self, trials: Trials) -> None:
-        """Keep the estimator as it was where the teacher that was found, and what followed, are not better."""
+    def _choose(self, stage: Stage, trials: Trials, teacher: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of all stages; none where the estimator as it was given is not beaten."""
+        whole = self._scored_as_given(trials) if teacher else None
+        self.given_score_ = stage.given() if not teacher else np.nan if whole is None else float(np.mean(whole))
+        if callable(self.refit):
+            index: int | None = self._index_of_refit()
+            self.best_score_ = float(self.cv_results_["mean_test_score"][index])
+        else:
+            index, self.best_score_ = stage.choose(whole)
+        self.best_index_ = index
+        return {} if index is None else teacher | self.cv_results_["params"][index]
+
+    def _scored_as_given(self, trials: Trials) -> list[float] | None:
+        """Score of each split, because a teacher that was found may be worse for the student."""
         try:
-            self.given_score_ = float(np.mean(trials.student({})[0]))
+            return trials.student({})[0]
         except Exception as error:  # as trials may fail
-            self.given_score_ = np.nan
             warnings.warn(
                 f"The estimator as it was given cannot be scored ({type(error).__name__}: {error}), so the parameters "
                 "that were found are kept without being held against it.",
-                stacklevel=3,
+                stacklevel=4,
             )
-        if not callable(self.refit) and self.given_score_ >= self.best_score_:
-            self.best_params_, self.best_score_ = {}, self.given_score_
+            return None
+
+    def _index_of_refit(self) -> int:
+        """The trial that a function takes."""
+        scores = self.cv_results_["mean_test_score"]
+        index = self.refit(self.cv_results_)
+        if not 0 <= index < len(scores) or np.isnan(scores[index]):
+            raise ValueError(
+                f"refit returned {index!r}, which is no trial that was scored: there are {len(scores)}, and those that "
+                "were pruned score NaN. Return a place in cv_results_, by np.nanargmax(...) for one."
+            )
+        return int(index)
 
     def _stage(self, name: str, space: Space, objectives: Sequence[str], trials: Trials, seed: int | None) -> Stage:
         return Stage(

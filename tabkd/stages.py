@@ -14,6 +14,7 @@ import pandas as pd
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from tabkd.folds import Folds
+from tabkd.frames import fingerprint
 from tabkd.rows import Rows
 from tabkd.spaces import Space, draw
 from tabkd.studies import DEFAULT, finished, mark_as_mine, open_study, reclaim, under_way
@@ -54,6 +55,7 @@ def problem(estimator: Any, rows: Rows, folds: Folds, **more: Any) -> dict[str, 
         "columns": [str(name) for name in named],
         "classes": None if rows.targets.classes is None else [str(label) for label in rows.targets.classes.tolist()],
         "rows": len(rows.y),
+        "table": fingerprint(rows.X),
         "target": joblib.hash((rows.targets.hard, rows.targets.weight)),
         "folds": joblib.hash(folds.splits),
         **more,
@@ -232,22 +234,54 @@ class Stage:
         ]
         return pd.DataFrame(rows).sort_values("score", ascending=False, ignore_index=True)
 
-    def choose(self) -> tuple[int, float]:
-        """The trial to take, as its place in :meth:`results`, and what to expect of the choice.
+    def choose(self, whole: Sequence[float] | None = None) -> tuple[int | None, float]:
+        """The trial to take, and what to expect of the choice.
 
         For each split the best trial is chosen by the other splits of its repeat, and scored on that one. Where the
-        first trial, the estimator as it was given, is not beaten by that, it stays.
+        first trial, the estimator as it was given, is not beaten by that, it stays. What to expect is the score of all
+        that, made again for each split by the others: to keep the better of two looks better than it is, too.
+
+        Parameters
+        ----------
+        whole : sequence of float, optional
+            Score of each split of the estimator as it was given, if that is none of the trials.
+
+        Returns
+        -------
+        place : int or None
+            In :meth:`results`; None if ``whole`` is not beaten.
+        expected : float
         """
         trials = finished(self.study)
         places = [i for i, trial in enumerate(trials) if _SPLITS in trial.user_attrs]
         splits = np.array([trials[i].user_attrs[_SPLITS] for i in places], dtype=float)
-        means, best = splits.mean(axis=1), int(splits.mean(axis=1).argmax())
-        repeats = np.array(self.folds.repeat_of)
-        expected = []
-        for k in range(splits.shape[1]):
-            others = (repeats == repeats[k]) & (np.arange(len(repeats)) != k)
-            expected.append(splits[splits[:, others].mean(axis=1).argmax(), k])
         given = next((row for row, i in enumerate(places) if DEFAULT in trials[i].user_attrs), None)
-        if given is not None and np.mean(expected) <= means[given]:
-            return places[given], float(means[given])
-        return places[best], float(np.mean(expected))
+        if whole is not None:
+            splits = np.vstack([splits, whole])
+        repeats = np.array(self.folds.repeat_of)
+
+        def taken(seen: np.ndarray) -> int:
+            return _taken(splits[:, seen], repeats[seen], given, held_against=whole is not None)
+
+        row = taken(np.arange(len(repeats)))
+        expected = [splits[taken(others), k] for k, others in enumerate(_others(repeats))]
+        return places[row] if row < len(places) else None, float(np.mean(expected))
+
+
+def _taken(splits: np.ndarray, repeats: np.ndarray, given: int | None, *, held_against: bool) -> int:
+    """The row to take by all these splits; the last one, if trials are held against it, is none of them."""
+    trials = splits[:-1] if held_against else splits
+    means = trials.mean(axis=1)
+    row = int(means.argmax())
+    again = [trials[trials[:, others].mean(axis=1).argmax(), k] for k, others in enumerate(_others(repeats))]
+    score = np.mean(again)
+    if given is not None and score <= means[given]:
+        row, score = given, means[given]
+    return len(trials) if held_against and splits[-1].mean() >= score else row
+
+
+def _others(repeats: np.ndarray) -> list[np.ndarray]:
+    """For each split the others of its repeat; itself where it is alone."""
+    places = np.arange(len(repeats))
+    others = [places[(repeats == repeat) & (places != k)] for k, repeat in enumerate(repeats)]
+    return [some if len(some) else places[[k]] for k, some in enumerate(others)]

@@ -163,8 +163,10 @@ class TransferSet:
         return ExtraRows(stacked(tables), np.vstack(soft), self.weight)
 
     def _synthetic(self, train: np.ndarray) -> Any:
-        """Rows made from those at ``train``; neighbours are found by the columns that somebody reads."""
+        """Rows made from those at ``train`` that count; neighbours are found by the columns that somebody reads."""
         assert self.maker is not None
+        weight = self.rows.targets.weight
+        train = train if weight is None else train[weight[train] > 0]
         table = rows_of(self.rows.X, train)
         if len(self.columns) == table.shape[1]:
             return self.maker.sample(table, random_state=self.seed)

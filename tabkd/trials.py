@@ -17,7 +17,7 @@ from tabkd._compat import clone_estimator
 from tabkd.crossfit import StudentFit, cross_fit_students
 from tabkd.export import to_onnx
 from tabkd.folds import Folds
-from tabkd.frames import rows_of
+from tabkd.frames import as_table, fingerprint, rows_of
 from tabkd.learners import ExtraRows, Learner
 from tabkd.models import FittedModel
 from tabkd.recipe import Recipe, Teaching
@@ -77,7 +77,7 @@ class Trials:
     @property
     def given(self) -> dict[str, str]:
         """What was given beside the labelled rows, as plain data: scores with and without it are not comparable."""
-        return {} if self.X_unlabeled is None else {"rows without labels": joblib.hash(self.X_unlabeled)}
+        return {} if self.X_unlabeled is None else {"rows without labels": fingerprint(as_table(self.X_unlabeled))}
 
     def teacher(self, params: Mapping[str, Any], report: Report | None = None) -> list[float]:
         """Score of a teacher on each split, by ordinary folds: it learns from true labels alone."""

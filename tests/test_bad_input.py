@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import make_scorer
-from sklearn.model_selection import KFold, RepeatedKFold, ShuffleSplit, StratifiedKFold, TimeSeriesSplit
+from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold, ShuffleSplit, StratifiedKFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -335,6 +335,11 @@ def test_unknown_student_column_is_refused_before_a_teacher_is_fitted(numbers, t
 def test_splitter_that_does_not_partition_is_refused_with_pairs(numbers, two, cv):
     with pytest.raises(ValueError, match="does not partition the rows"):
         estimator(cv=cv).fit(numbers, two)
+
+
+def test_splitter_of_groups_without_groups_is_refused(numbers, two):
+    with pytest.raises(ValueError, match=r"cv=GroupKFold.* splits by groups, but there are none\. Pass fit"):
+        estimator(cv=GroupKFold(4)).fit(numbers, two)
 
 
 def test_splitter_that_tests_rows_twice_is_refused_without_pairs(numbers, two):

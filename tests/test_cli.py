@@ -481,6 +481,7 @@ def test_test_tables_unlike_the_training_table_are_refused(folder: Folder, chang
         (["--weight", "label"], "row 1 has"),
         (["--alpha", "2"], "must be auto or a number from 0 to 1, got 2"),
         (["--student-features", "mean radius,mean aera"], "mean aera is not among"),
+        (["--groups", "mean area", "--student-features", "mean area"], "mean area is given to --groups, too"),
         (["--task", "regression"], "not numbers"),
         (["--sample-submission", "sample.csv"], "--test"),
         (["--folds", "301"], "--folds 301 does not fit"),

@@ -131,6 +131,19 @@ def test_a_student_with_fit_soft_is_told_which_rows_have_no_label(data) -> None:
     assert [label is None for label in labels] == [False] * 600 + [True] * 300
 
 
+def test_rows_that_weigh_nothing_have_no_synthetic_children(data, monkeypatch) -> None:
+    X, y, *_ = data
+    left_out, largest, sample = np.arange(600) % 3 == 0, [], Munge.sample
+
+    def watched(self, table, **options):
+        largest.append(float(table["c0"].max()))
+        return sample(self, table, **options)
+
+    monkeypatch.setattr(Munge, "sample", watched)
+    model(transfer="munge").fit(X.assign(c0=X["c0"] + 100 * left_out), y, sample_weight=np.where(left_out, 0.0, 1.0))
+    assert max(largest) < 50
+
+
 # ---------------------------------------------------------------- given rows
 
 
