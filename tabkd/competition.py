@@ -147,16 +147,15 @@ def plan_columns(
     _check_known([name for name in (groups,) if name], "--groups", train.columns)
     _check_known([name for name in (weight,) if name], "--weight", train.columns)
     _check_known(drop, "--drop", given)
-    reserved = {
-        **dict.fromkeys(drop, "--drop"), weight: "--weight", groups: "--groups", id: "--id", target: "--target"
-    }  # fmt: skip
+    given_to = {"--weight": [weight], "--groups": [groups], "--id": [id], "--target": [target], "--drop": drop}
+    reserved = {name: option for option, names in given_to.items() for name in names}
     free = [name for name in train.columns if name not in reserved]
     for option, names in {"--student-features": student, "--text-columns": texts}.items():
         for name in names:
             if name in reserved:
                 raise InputError(f"{option} {name} is given to {reserved[name]}, too. Leave it out of one.")
         _check_known(names, option, free)
-    _check_test(train, test, student, reserved)
+    _check_test(train, test, student, set(reserved))
     dropped = dict.fromkeys(drop, "--drop")
     for name in train.columns:
         why = None if name in {*reserved, *student, *texts} else identifier(train[name])
