@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tabkd.frames import Table, columns_of
+from tabkd.runtime import text_of
 
 __all__ = ["Column"]
 
@@ -44,6 +46,8 @@ class Column:
         which no file takes). A column that CatBoost reads as text has its known texts here.
     none : bool
         Whether None was among its values: what reads the table by itself may tell it from NaN.
+    empty : bool
+        Whether ``""`` was, and neither None nor NaN: what reads the table by itself knows that one alone.
     typical : tuple of float
         Smallest, largest and quartiles of some of its numbers, to draw others like them.
     """
@@ -53,6 +57,7 @@ class Column:
     categories: tuple[Any, ...] = ()
     none: bool = False
     typical: tuple[float, ...] = field(default=(), compare=False)
+    empty: bool = False
 
     @classmethod
     def read(cls, name: str | int, values: pd.Series) -> Column:
@@ -115,7 +120,8 @@ class Column:
             except (TypeError, ValueError):
                 return cls(name, "other")
         held = values.dtype == object and any(value is None for value in values)
-        return replace(column, none=held)
+        empty = column.kind == "category" and not values.isna().any() and bool(_is_missing(values).any())
+        return replace(column, none=held, empty=empty)
 
     def with_typical(self, X: Table, position: int) -> Column:
         """The column with what is typical of its numbers, where it holds any."""
@@ -127,8 +133,12 @@ class Column:
         return replace(self, typical=tuple(np.quantile(finite, _QUANTILES).tolist())) if len(finite) else self
 
     def with_texts(self, values: pd.Series) -> Column:
-        """The column with its known texts as categories, also where they are texts of numbers."""
-        return replace(self, categories=tuple(sorted(set(self.texts(values)) - {""})))
+        """The column with its known texts as categories, also where they are texts of numbers.
+
+        Categories that are numbers become a column of numbers first: its texts are those of the same numbers elsewhere.
+        """
+        column = replace(self, kind=_kind_of(self.categories)) if self.kind == "category" else self
+        return replace(column, categories=tuple(sorted(set(column.texts(values)) - {""})))
 
     def is_prose(self, n_samples: int) -> bool:
         """Whether most rows hold a text of several words of their own, which is no category."""
@@ -169,11 +179,9 @@ class Column:
 
     def texts(self, values: pd.Series) -> pd.Series:
         """Values as text, ``""`` where missing."""
-        missing = _is_missing(values)
         if self.kind == "number":
-            values = values.astype(np.float32)
-        text = _integer_text if self.kind == "integer" else str
-        return values.astype(object).where(~missing, "").map(text).astype(object)
+            values = pd.Series(self.numbers(values), index=values.index)
+        return values.astype(object).map(partial(text_of, kind=self.kind)).astype(object)
 
     def numbers(self, values: pd.Series) -> np.ndarray:
         """Values as float32 of shape (n_samples,), NaN where missing.
@@ -205,9 +213,14 @@ def _float32(values: Iterable[Any]) -> pd.Index:
         return pd.Index(numbers.astype(np.float32))
 
 
-def _integer_text(value: Any) -> str:
-    # Whole numbers become floats where some are missing: "3.0" would be another category than "3".
-    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+def _kind_of(categories: tuple[Any, ...]) -> str:
+    """The kind of a column that holds no other values."""
+    if not categories or not all(isinstance(category, Real) for category in categories):
+        return "category"
+    if all(isinstance(category, bool) for category in categories):
+        return "boolean"
+    # Whole numbers become floats where some are missing.
+    return "integer" if all(float(category).is_integer() for category in categories) else "number"
 
 
 def _dates_refused(name: str | int, kind: Any) -> TypeError:

@@ -215,7 +215,7 @@ class ColumnEncoder:
         if self.encoding == "table":
             return _to_float32(X, [column.name for column in self.columns if column.kind == "integer"], self.doubles)
         if not isinstance(X, pd.DataFrame):
-            if not self.named and not any(column.kind == "category" for column in self.columns):
+            if not (self.named or self.as_text or any(column.kind == "category" for column in self.columns)):
                 if X.dtype.kind in "iu":  # rounded twice, as all other ways of reading them do
                     X = X.astype(np.float64)
                 with np.errstate(over="ignore"):
@@ -292,8 +292,11 @@ class ColumnEncoder:
             if column.name in self.as_text:
                 made[column.name] = column.texts(values)
             elif self.encoding == "category" and column.kind == "category":
-                known = np.maximum(column.codes(values).astype(int) - FIRST_CATEGORY, -1)
-                made[column.name] = pd.Categorical.from_codes(known, pd.Index(column.categories))
+                places = np.maximum(column.codes(values).astype(int) - FIRST_CATEGORY, -1)
+                known = pd.Index(column.categories)
+                if known.dtype.kind in "fb":  # XGBoost refuses such categories, but not their places
+                    known = pd.RangeIndex(len(known))
+                made[column.name] = pd.Categorical.from_codes(places, known)
             else:
                 made[column.name] = column.numbers(values)
         return pd.DataFrame(made, index=X.index)

@@ -147,7 +147,9 @@ def plan_columns(
     _check_known([name for name in (groups,) if name], "--groups", train.columns)
     _check_known([name for name in (weight,) if name], "--weight", train.columns)
     _check_known(drop, "--drop", given)
-    given_to = {"--weight": [weight], "--groups": [groups], "--id": [id], "--target": [target], "--drop": drop}
+    given_to: dict[str, Sequence[Any]] = {
+        "--weight": [weight], "--groups": [groups], "--id": [id], "--target": [target], "--drop": drop,
+    }  # fmt: skip
     reserved = {name: option for option, names in given_to.items() for name in names}
     free = [name for name in train.columns if name not in reserved]
     for option, names in {"--student-features": student, "--text-columns": texts}.items():

@@ -52,11 +52,11 @@ def encoding_for(estimator: Any, *, texts: bool = False) -> str:
         return encoding_for(estimator.estimator)
     if isinstance(estimator, Pipeline) or _hands_on_tables(estimator):
         return "table"
-    if any(encoding_for(part) == "onehot" for part in _parts(estimator)):
-        return "onehot"  # which trees beside a linear model read as well, and it cannot read codes
     kind = family(estimator)
     if kind == "sklearn" and get_tags(estimator).input_tags.string:
         return "table"
+    if any(encoding_for(part) == "onehot" for part in _parts(estimator)):
+        return "onehot"  # which trees beside a linear model read as well, and it cannot read codes
     if kind == "catboost" and cat_columns(estimator):
         return "catboost"
     if kind == "xgboost" and estimator.get_params().get("enable_categorical"):

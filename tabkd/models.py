@@ -85,11 +85,11 @@ class FittedModel(BaseEstimator):
 def labels_of(proba: np.ndarray, threshold: float | None, *, averaged: bool = False) -> np.ndarray:
     """Class codes of shape (n_samples,): by the threshold, or the likeliest class, of equally likely ones the first.
 
-    Shares of trees that are ``averaged`` add up to a tie in one order and to nearly one in another: within ``TIE`` they
-    are equally likely.
+    Shares of trees that are ``averaged`` add up to a tie, or to a threshold, in one order and to nearly that in
+    another: within ``TIE`` they are equally likely, and not above it.
     """
     if threshold is not None:
-        return (proba[:, 1] > threshold).astype(np.intp)
+        return (proba[:, 1] > threshold + TIE * averaged).astype(np.intp)
     return (proba >= proba.max(axis=1, keepdims=True) - TIE * averaged).argmax(axis=1)
 
 

@@ -20,14 +20,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["METADATA", "Answer", "OnnxPredictor"]
+__all__ = ["METADATA", "Answer", "OnnxPredictor", "text_of"]
 
 #: Key of the file's metadata.
 METADATA = "tabkd"
 #: Files of tables are 1; those that read texts are 2, so that an older copy of this module refuses them.
 _FORMAT = 2
 _MATRIX = "features"
-_ZERO_DECIMALS = re.compile(r"\.0+$")
+#: What a whole number may be written with beside its digits: a sign of zero, decimals.
+_NO_DIGITS = re.compile(r"^-(?=0(\.0+)?$)|\.0+$")
+_FLAGS = {"0": "False", "1": "True"}
 #: Codes of categories where a file reads one matrix.
 _UNKNOWN, _MISSING, _FIRST_CATEGORY = 0, 1, 2
 #: Releases of onnxruntime that load a file and answer wrongly.
@@ -456,6 +458,35 @@ def _packed(numbers: Sequence[Any]) -> bytes:
     return struct.pack(f"{len(numbers)}f", *numbers)
 
 
+def text_of(value: Any, kind: str) -> str:
+    """A value as the text that a model learns of it, whatever holds it: 3.0 is "3" in a column of whole numbers.
+
+    Parameters
+    ----------
+    value : object
+        In a column of kind ``"number"`` one of float32.
+    kind : str
+        Of its column: ``"number"``, ``"integer"``, ``"boolean"`` or ``"category"``.
+
+    Returns
+    -------
+    str
+        ``""`` if it is missing.
+    """
+    if kind == "category" and isinstance(value, str):
+        return value
+    if _is_missing(value):
+        return ""
+    if kind == "number":
+        return str(float(value))
+    if kind == "category":
+        return str(value)
+    if isinstance(value, bool | float | np.bool_ | np.floating) and float(value).is_integer():
+        value = int(value)
+    text = _NO_DIGITS.sub("", str(value))
+    return _FLAGS.get(text, text) if kind == "boolean" else text
+
+
 class _Column:
     """How the values of one column are read."""
 
@@ -464,7 +495,6 @@ class _Column:
         known = described.get("categories", ())
         keys = known if self.type == "string" else [float(np.float32(number)) for number in known]
         self.codes = {key: _FIRST_CATEGORY + i for i, key in enumerate(keys)}
-        self.verbatim = self.kind in ("category", "boolean")
         self.coded = self.kind == "category" or self.type == "string"
 
     def read(self, values: Any, *, coded: bool) -> np.ndarray:
@@ -485,17 +515,10 @@ class _Column:
 
     def text(self, value: Any) -> str:
         """A value as the model's text, ``""`` if it is missing."""
-        if self.verbatim and isinstance(value, str):
-            return value
-        if _is_missing(value):
-            return ""
         if self.kind == "number":
-            return str(float(np.float32(self._number(value, 0))))
-        if isinstance(value, str):
-            return _ZERO_DECIMALS.sub("", value)
-        if self.kind == "integer" and isinstance(value, float | np.floating) and float(value).is_integer():
-            return str(int(value))
-        return str(value)
+            with np.errstate(over="ignore"):
+                value = np.float32(self._number(value, 0))
+        return text_of(value, self.kind)
 
     def code(self, value: Any) -> int:
         """The code of a category."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from sklearn.frozen import FrozenEstimator
@@ -28,9 +29,16 @@ def check_models(settings: Any) -> None:
     TypeError
     """
     for name, model in [*(("teacher", one) for one in teachers_of(settings)), ("student", settings.student)]:
-        if isinstance(model, type) or not hasattr(model, "fit"):
-            given = f"the class {model.__name__}" if isinstance(model, type) else repr(model)
-            raise TypeError(f"{name} must be an estimator, got {given}. Give an instance, such as LGBMClassifier().")
+        inner = model.estimator if isinstance(model, FrozenEstimator) else model
+        if isinstance(inner, type) or not hasattr(inner, "fit" if inner is model else "predict"):
+            module = hasattr(inner, "state_dict")
+            given = f"the class {inner.__name__}" if isinstance(inner, type) else repr(inner)
+            fix = "an instance, such as LGBMClassifier()"
+            if module or isinstance(inner, str | Path):
+                fix += ", or of a fine-tuned transformer tabkd.neural.TransformerClassifier.from_pretrained(folder)"
+            raise TypeError(
+                f"{name} must be an estimator, got {f'a {type(inner).__name__}' if module else given}. Give {fix}."
+            )
 
 
 def teachers_of(settings: Any) -> list[Any]:

@@ -550,3 +550,12 @@ def test_what_is_no_estimator_is_refused_by_name(numbers, two, given, message):
 def test_a_score_of_probabilities_is_refused_for_a_regression(numbers):
     with pytest.raises(ValueError, match="scoring='roc_auc' scores probabilities, and this is a regression"):
         regression(scoring="roc_auc").fit(numbers, numbers["a"])
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array(["2020-01-01", "2021-01-01"], "datetime64[D]"), np.array([1, 2**63], np.uint64)], ids=["M", "u"]
+)
+def test_labels_that_no_file_holds_are_named_at_export(numbers, two, tmp_path, labels):
+    model = plain().fit(numbers, labels[two])
+    with pytest.raises(ValueError, match=f"such as {labels[1]}, which no file holds. Make text of them"):
+        model.to_onnx(tmp_path / "model.onnx")

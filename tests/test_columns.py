@@ -319,6 +319,53 @@ def test_catboost_text_of_booleans_is_the_same_where_some_are_missing(dtype):
     assert encode(column([True, False]), column([True, None], dtype), "catboost", ["x"])["x"].tolist() == ["True", ""]
 
 
+NUMBERED = {
+    "whole": ([1, 2], ["1", "2"]),
+    "whole beside a gap": ([1.0, 2.0, None], ["1", "2"]),
+    "huge": ([1, 10**22], ["1", str(10**22)]),
+    "fractions": ([1.0, 0.1], ["1.0", "0.10000000149011612"]),
+    "booleans": ([True, False], ["True", "False"]),
+}
+
+
+@pytest.mark.parametrize("held", [list, lambda x: np.array(x, float), lambda x: pd.Categorical(np.array(x, float))])
+@pytest.mark.parametrize("name", NUMBERED)
+def test_catboost_text_of_a_numeric_category_is_that_of_its_number(name, held):
+    known, texts = NUMBERED[name]
+    asked = column(held(known[:2]))
+    assert encode(column(pd.Categorical(known)), asked, "catboost", ["x"])["x"].tolist() == texts
+
+
+def test_catboost_text_of_categories_of_text_is_as_it_is():
+    texts = ["3.0", "3", "-0.0", "True"]
+    assert encode(column(texts, "category"), encoding="catboost", as_text=["x"])["x"].tolist() == texts
+
+
+@pytest.mark.parametrize("dtype", [int, float, "Int64", object])
+def test_catboost_text_of_booleans_is_the_same_for_zero_and_one(dtype):
+    asked = column([1, 0], dtype)
+    assert encode(column([True, False]), asked, "catboost", ["x"])["x"].tolist() == ["True", "False"]
+
+
+def test_catboost_text_of_zero_and_one_is_the_same_for_booleans():
+    assert encode(column([0, 1, 2]), column([True, False]), "catboost", ["x"])["x"].tolist() == ["1", "0"]
+
+
+def test_catboost_text_of_numbers_beyond_float32_is_infinite():
+    assert encode(column([0.5, -1e300]), encoding="catboost", as_text=["x"])["x"].tolist() == ["0.5", "-inf"]
+
+
+def test_catboost_text_of_whole_numbers_has_no_infinite_digits():
+    asked = column([np.inf, -0.0, 2.5])
+    assert encode(column([0, 1]), asked, "catboost", ["x"])["x"].tolist() == ["inf", "0", "2.5"]
+
+
+def test_catboost_text_of_a_table_without_names_is_the_same_for_an_array():
+    table = pd.DataFrame({0: pd.Categorical([1, 2])})
+    encoded = encode(table, np.array([[2.0], [1.0]]), "catboost", [0])
+    assert encoded[0].tolist() == ["2", "1"]
+
+
 def test_category_encoding_keeps_pandas_categories():
     encoded = encode(column(["b", "a", None], object), column(["a", "z"]), "category")["x"]
     assert encoded.cat.categories.tolist() == ["a", "b"]
@@ -604,6 +651,14 @@ def test_native_categories_reach_an_xgboost_student(mixed, two):
     student = XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
     model = distilled(student).fit(mixed, two, soft_targets=soft(two))
     assert model.student_.members[0].adapter.estimator.get_booster().feature_types == [*["float"] * 4, "c"]
+
+
+@pytest.mark.parametrize("known", [[1.0, 2.5], [True, False]], ids=["floats", "booleans"])
+def test_native_categories_of_any_numbers_reach_an_xgboost_student(numbers, two, known):
+    table = numbers.assign(grade=pd.Categorical(np.array(known)[two]))
+    student = XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
+    model = distilled(student).fit(table, two, soft_targets=soft(two))
+    np.testing.assert_array_equal(model.predict(table.assign(grade=table["grade"].astype(float))), two)
 
 
 @pytest.mark.parametrize(

@@ -423,6 +423,25 @@ def test_texts_with_none_are_told_from_texts_with_nan(table, labels, tmp_path):
     np.testing.assert_allclose(found, model.predict_proba(given), atol=2e-6)
 
 
+@pytest.mark.parametrize("encoder", [OneHotEncoder(handle_unknown="ignore"), TargetEncoder()], ids=str)
+def test_empty_texts_are_the_category_that_they_were_in_fit(table, labels, tmp_path, encoder):
+    given = table[["gaps"]].fillna(0).assign(city=table["city"].fillna(""))
+    encode = ColumnTransformer([("t", encoder, ["city"])], remainder="passthrough")
+    model = make_pipeline(encode, LogisticRegression())
+    model.fit(given, labels)
+    found = exported(model, tmp_path, given).predict_proba(given)
+    np.testing.assert_allclose(found, model.predict_proba(given), atol=2e-6)
+
+
+def test_numeric_category_that_is_read_as_a_number_asks_for_columns(table, labels, tmp_path):
+    given = table[["skewed"]].assign(count=pd.Categorical(labels + 3 * table["flag"]))
+    model = DistilledEstimator(lgbm(), make_pipeline(StandardScaler(), lgbm()), alpha=0.5, cross_fit="folds")
+    model.fit(given, labels)
+    assert model.to_onnx(tmp_path / "model.onnx").exists()
+    with pytest.raises(ParityError, match=r"\['count'\], categories that are numbers.*inputs=\"columns\""):
+        model.to_onnx(tmp_path / "model.onnx", inputs="matrix")
+
+
 # ---------------------------------------------------------------- exactness of trees behind steps
 
 
@@ -568,7 +587,7 @@ def test_mixture_of_trees_behind_a_step_that_rounds_otherwise_is_refused(table, 
 @needs_new_converters
 def test_step_that_rounds_otherwise_is_named(table, labels, tmp_path):
     model = make_pipeline(QuantileTransformer(n_quantiles=50), DecisionTreeClassifier()).fit(table[NUMBERS], labels)
-    with pytest.raises(ParityError, match=r"may be due to .'QuantileTransformer'.*Leave such a step out before trees"):
+    with pytest.raises(ParityError, match=r"may be due to .'QuantileTransformer'.*Leave a step out before trees"):
         to_onnx(model, tmp_path / "model.onnx", X=table[NUMBERS])
 
 

@@ -25,7 +25,7 @@ from sklearn.tree import DecisionTreeRegressor
 from tabkd import DistilledEstimator
 from tabkd.export import to_onnx
 from tabkd.export.web import RUNTIME_FILES, write_web
-from tabkd.runtime import OnnxPredictor
+from tabkd.runtime import OnnxPredictor, text_of
 
 ORT_VERSION = "1.30.0"
 PARITY = Path(__file__).parent / "js" / "parity.mjs"
@@ -203,12 +203,24 @@ def test_page_writes_numbers_as_python_does(file, ort, tmp_path):
     drawn = bits.view(np.float32)
     odd = [0.0, -0.0, 0.1, 3.0, 1e-4, 9.9999e-5, 1e-5, 2.5e-7, 1e15, 1e16, 1.5e22, 123456.7, 16777216.0, 3.4028235e38]
     numbers = np.concatenate([drawn[np.isfinite(drawn)], np.array(odd, dtype=np.float32)]).astype(float).tolist()
-    page = write_web(file, tmp_path).read_text(encoding="utf-8")
+    assert read_by_page(file, tmp_path, numbers, "decimal") == [str(number) for number in numbers]
+
+
+@pytest.mark.parametrize("kind", ["integer", "boolean"])
+def test_page_reads_texts_of_numbers_as_python_does(file, ort, tmp_path, kind):
+    cells = [3, -2, 0, 1, -0.0, 2.5, 1e22, True, False, "3.0", "-0.0", "0", "1.0", "True", "constructor", None, ""]
+    found = read_by_page(file, tmp_path, cells, f"cell => textOf({{kind: '{kind}'}}, cell)")
+    assert found == [text_of(cell, kind) for cell in cells]
+
+
+def read_by_page(file, folder, cells, read):
+    """What a function of the page makes of each cell."""
+    page = write_web(file, folder).read_text(encoding="utf-8")
     reading = re.search(r'<script id="reading">(.*?)</script>', page, re.S)[1]
-    program = f"{reading}; console.log(JSON.stringify({json.dumps(numbers)}.map(decimal)))"
-    (tmp_path / "decimal.js").write_text(program, encoding="utf-8")
-    done = subprocess.run(["node", tmp_path / "decimal.js"], check=True, capture_output=True, timeout=60)
-    assert json.loads(done.stdout) == [str(number) for number in numbers]
+    program = f"{reading}; console.log(JSON.stringify({json.dumps(cells)}.map({read})))"
+    (folder / "read.js").write_text(program, encoding="utf-8")
+    done = subprocess.run(["node", folder / "read.js"], check=True, capture_output=True, timeout=60)
+    return json.loads(done.stdout)
 
 
 # ---------------------------------------------------------------- Chromium

@@ -27,12 +27,14 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    BertTokenizerFast,
     CamembertConfig,
     DebertaV2Config,
     DistilBertConfig,
     GPT2Config,
     MPNetConfig,
     XLMRobertaConfig,
+    XLNetConfig,
 )
 
 from tabkd import DistilledEstimator
@@ -42,8 +44,10 @@ from tabkd.neural import (
     EmbeddingStudent,
     HardLabels,
     Hidden,
+    MaskedLanguageModel,
     ModuleClassifier,
     ModuleRegressor,
+    TransformerClassifier,
     TransformerRegressor,
 )
 from tabkd.neural.reading import ArrayReader
@@ -476,3 +480,27 @@ def test_a_causal_model_is_told_the_tokenizers_padding(pad):
     alone = np.concatenate([model.predict_proba([text]) for text in X[:20]])
     np.testing.assert_allclose(model.predict_proba(X[:20]), alone, atol=1e-5)
     assert given.pad_token_id == pad.get("pad_token_id")
+
+
+#: XLNet answers by the last place of a row, all others by the first or by the last token.
+SIDES = [config(), GPT2Config(**GPT2), XLNetConfig(vocab_size=16, d_model=16, n_layer=1, n_head=2, d_inner=32)]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("given", SIDES, ids=lambda given: given.model_type)
+def test_answers_of_a_row_leave_the_others_aside_on_whichever_side_the_tokenizer_pads(given, side):
+    tokenizer = BertTokenizerFast(vocab=VOCABULARY, padding_side=side)
+    model = classifier(given, tokenizer=tokenizer, epochs=1).fit(X, Y)
+    alone = np.concatenate([model.predict_proba([text]) for text in X[:20]])
+    np.testing.assert_allclose(model.predict_proba(X[:20]), alone, atol=1e-5)
+    assert tokenizer.padding_side == side
+
+
+@pytest.mark.parametrize("kind", [TransformerClassifier, MaskedLanguageModel, EmbeddingStudent])
+def test_tokens_that_the_model_has_no_embeddings_for_are_refused(kind):
+    tokenizer = BertTokenizerFast(vocab=VOCABULARY)
+    tokenizer.add_tokens(["soundtrack"])
+    with pytest.raises(
+        ValueError, match=r"up to id 16, and the model has embeddings for 16 .*tabkd\.neural\.add_tokens"
+    ):
+        kind(config(), tokenizer=tokenizer).fit(X, np.ones((len(X), 32)) if kind is EmbeddingStudent else Y)

@@ -18,6 +18,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from transformers import (
+    BartConfig,
     BertForSequenceClassification,
     BertTokenizerFast,
     DebertaV2Config,
@@ -25,6 +26,7 @@ from transformers import (
     DistilBertConfig,
 )
 
+from tabkd.export.parity import ParityError
 from tabkd.neural import (
     Attention,
     HardLabels,
@@ -38,6 +40,7 @@ from tabkd.neural import (
     progressive,
 )
 from tabkd.neural.distiller import Distiller
+from tabkd.neural.onnx import export_module
 from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
 
 
@@ -120,6 +123,27 @@ def test_other_vocabulary_is_refused_where_terms_look_inside(teacher):
     other = BertTokenizerFast(vocab=VOCABULARY | {"good": VOCABULARY["bad"], "bad": VOCABULARY["good"]})
     with pytest.raises(ValueError, match="ids of 2 tokens differ: 'bad'"):
         classifier(teacher=teacher, tokenizer=other, objective=[Hidden("last")]).fit(X, Y)
+
+
+@pytest.mark.parametrize("objective", ["minilm", "tinybert", [Hidden("last")]])
+def test_encoder_with_a_decoder_is_refused_where_terms_look_inside(teacher, objective):
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": len(VOCABULARY), "pad_token_id": 0}
+    student = classifier(BartConfig(**sizes, eos_token_id=VOCABULARY["[SEP]"]), teacher=teacher, objective=objective)
+    with pytest.raises(ValueError, match=r"BartForSequenceClassification has an encoder and a decoder\. .*SoftLabels"):
+        student.fit(X, Y)
+
+
+def test_graph_that_does_not_run_is_not_written(tmp_path):
+    class Frozen(torch.nn.Linear):
+        def forward(self, rows):
+            return super().forward(rows.reshape([int(n) for n in rows.shape]))
+
+    data = np.eye(4, dtype=np.float32)
+    with pytest.raises(
+        ParityError, match=r"where PyTorch answers, onnxruntime fails \(.*Reshape.*\)\. .* with tensors"
+    ):
+        export_module(Frozen(4, 2), tmp_path / "model.onnx", X=data)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("objective", ["logits", [Hidden("last")]])

@@ -216,7 +216,22 @@ def test_folder_gives_the_same_vectors_again(tmp_path, settings):
     model = student(epochs=1, projector="linear", max_length=6, **settings).fit(X, COUNTS)
     again = EmbeddingStudent.from_pretrained(model.save_pretrained(tmp_path / "folder"))
     np.testing.assert_allclose(again.transform(X), model.transform(X), atol=1e-6)
-    assert (again.pooling, again.max_length) == (model.pooling, 6)
+    assert (again.pooling, again.max_length) == (model.model_.pooling, 6)
+
+
+@pytest.mark.parametrize("settings", [{"dimensions": 6, "normalize": True}, {"pooling": "cls"}])
+def test_training_goes_on_from_all_that_a_folder_says(tmp_path, settings):
+    model = student(epochs=0.1, max_length=6, **settings).fit(PAIRS, COSINES)
+    again = EmbeddingStudent(model.save_pretrained(tmp_path), learning_rate=0.0, epochs=0.1).fit(PAIRS, COSINES)
+    np.testing.assert_allclose(again.transform(X), model.transform(X), atol=1e-6)
+
+
+def test_what_is_asked_for_goes_before_what_a_folder_says(tmp_path):
+    folder = (
+        student(epochs=0.1, pooling="cls", normalize=True, dimensions=6).fit(PAIRS, COSINES).save_pretrained(tmp_path)
+    )
+    again = EmbeddingStudent(folder, pooling="mean", normalize=False, dimensions=5, epochs=0.1).fit(PAIRS, COSINES)
+    assert (again.model_.pooling, again.model_.normalize, again.n_outputs_) == ("mean", False, 5)
 
 
 def test_training_of_a_folder_goes_on_from_its_linear_layer(tmp_path, capfd):

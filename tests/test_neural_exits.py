@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 
 from neural_data import TOKENIZER, VOCABULARY, X, Y, classifier, config
 from torch import nn
-from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, RobertaConfig
+from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, MPNetConfig, RobertaConfig
 
 from tabkd.neural import HardLabels, MaskedLanguageModel, SelfDistillation, Stage, shrink
 from tabkd.neural.exits import ExitModel
@@ -118,6 +118,14 @@ def test_confidence_set_anew_counts_anew(fitted):
     fitted.model_.exit_confidence = 1.0
     fitted.predict(X[:20])
     assert early < 2 and fitted.model_.layers_used > 3
+
+
+def test_rows_of_mpnet_leave_with_their_distances():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+    model = leaving(MPNetConfig(vocab_size=len(VOCABULARY), pad_token_id=0, **sizes)).set_params(epochs=1).fit(X, Y)
+    model.model_.exit_confidence = float(np.median(exits_of(model, X)[0].max(1)))
+    alone = np.concatenate([model.predict_proba([text]) for text in X[:20]])
+    np.testing.assert_allclose(model.predict_proba(X)[:20], alone, atol=1e-5)
 
 
 def test_one_row_answers_as_among_many(fitted):
@@ -223,8 +231,8 @@ def test_rows_are_cut_to_the_positions_of_the_transformer_inside():
 
 
 def test_exits_never_read_padding():
-    model = leaving().set_params(tokenizer=padded_on_the_left(), epochs=0.1).fit(X, Y)
-    ids = model.reader_.collated(model.reader_.encoded(X))
+    model = leaving().set_params(epochs=0.1).fit(X, Y)
+    ids = padded_on_the_left().pad(model.reader_.encoded(X), return_tensors="pt")
     places = model.model_.places(ids["attention_mask"])
     assert (ids["input_ids"][torch.arange(len(X)), places] == TOKENIZER.cls_token_id).all()
 

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
 from typer.testing import CliRunner
 
@@ -34,10 +35,11 @@ from transformers import (  # noqa: E402
     MobileBertForSequenceClassification,
 )
 
-from tabkd import runtime, runtime_text  # noqa: E402
+from tabkd import DistilledEstimator, runtime, runtime_text  # noqa: E402
 from tabkd.cli import app  # noqa: E402
 from tabkd.export import ParityError  # noqa: E402
 from tabkd.export.c_program import c_example  # noqa: E402
+from tabkd.neural import ModuleClassifier  # noqa: E402
 from tabkd.neural.onnx import export_module, export_text  # noqa: E402
 from tabkd.neural.quantize import QuantizationError, quantize  # noqa: E402
 from tabkd.runtime import OnnxPredictor  # noqa: E402
@@ -365,6 +367,19 @@ def test_network_on_numbers_answers_as_it_does_in_torch(tmp_path):
 def test_network_without_classes_is_a_regression(tmp_path):
     path = export_module(numbers(), tmp_path / "model.onnx", X=ROWS, feature_names=["a", "b", "c", "d"])
     assert OnnxPredictor(path).predict(pd.DataFrame(ROWS, columns=[*"abcd"])).shape == (40, 3)
+
+
+def test_module_is_written_with_the_columns_that_it_was_fitted_on(tmp_path):
+    table, labels = pd.DataFrame(ROWS, columns=[*"abcd"]), np.arange(len(ROWS)) % 3
+    model = ModuleClassifier(numbers(), epochs=0.1, random_state=0)
+    for fitted in (model.fit(table, labels), distilled(model).fit(table, labels)):
+        predictor = OnnxPredictor(fitted.to_onnx(tmp_path / "model.onnx", X=table))
+        found = predictor.predict_proba(table[[*"dcba"]])
+        np.testing.assert_allclose(found, fitted.predict_proba(table), atol=1e-5)
+
+
+def distilled(student):
+    return DistilledEstimator(LogisticRegression(), student, cross_fit="folds", alpha=0.5, random_state=0)
 
 
 def test_network_that_decides_by_its_numbers_is_refused(tmp_path):

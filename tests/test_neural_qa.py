@@ -22,6 +22,8 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertTokenizerFast,
+    DebertaV2Config,
+    DebertaV2TokenizerFast,
     DistilBertConfig,
 )
 
@@ -84,6 +86,24 @@ def test_answers_are_characters_of_the_context(teacher):
 def test_answer_ends_behind_the_marks_of_its_last_letter(teacher):
     (found,) = teacher.predict([{"question": "who", "context": "and eve\u0301 and sang"}])
     assert found.text == "eve\u0301"
+
+
+def test_answer_begins_behind_the_blank_that_a_tokenizer_counts_to_its_first_token():
+    pieces = [(f"\u2581{word}", -1.0) for word in VOCABULARY[5:]]
+    specials = [(name, 0.0) for name in ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")]
+    tokenizer = DebertaV2TokenizerFast(vocab=specials + pieces)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = DebertaV2Config(vocab_size=len(tokenizer), type_vocab_size=0, **sizes)
+    found = answerer(model, tokenizer=tokenizer, epochs=0.1).fit(ROWS).predict(FRESH)
+    for row, one in zip(FRESH, found, strict=True):
+        assert one.text == row["context"][one.start : one.end] == one.text.strip() != ""
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_answers_are_found_on_whichever_side_the_tokenizer_pads(side):
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(VOCABULARY)}, padding_side=side)
+    model = answerer(tokenizer=tokenizer, epochs=1).fit(ROWS[:20])
+    assert [model.predict([row])[0].start for row in FRESH[:9]] == [one.start for one in model.predict(FRESH[:9])]
 
 
 def test_questions_of_a_generator_are_evaluated(teacher):

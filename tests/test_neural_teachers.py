@@ -18,12 +18,13 @@ pytest.importorskip("transformers")
 
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from torch import nn
-from transformers import BertForSequenceClassification, BertTokenizerFast
+from transformers import BertForMaskedLM, BertForSequenceClassification, BertTokenizerFast
 
-from tabkd.neural import SelfDistillation, TransformerRegressor
+from tabkd.neural import MaskedLanguageModel, SelfDistillation, TransformerRegressor
 from tabkd.neural.reading import ArrayReader, TextReader
 from tabkd.neural.teachers import log_soft_targets
 from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
@@ -127,3 +128,27 @@ def test_damaged_file_is_named(kept, tmp_path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match=rf"'{re.escape(str(file))}' is damaged .* Delete it"):
         kept(teacher)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "language model"])
+def test_bare_teacher_of_fewer_tokens_is_refused(kind):
+    few = config(1, vocab_size=9)
+    with pytest.raises(ValueError, match=r"up to id 15, and the teacher has embeddings for 9"):
+        if kind == "classifier":
+            classifier(config(1), teacher=BertForSequenceClassification(few)).fit(X, Y)
+        else:
+            MaskedLanguageModel(config(1), tokenizer=TOKENIZER, teacher=BertForMaskedLM(few)).fit(X)
+
+
+@pytest.mark.parametrize("teacher", ["folder", FrozenEstimator(BertForSequenceClassification(config(1)))])
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        (classifier(config(1)), r"must have predict_proba and classes_, .* TransformerClassifier\.from_pretrained"),
+        (TransformerRegressor(config(1), tokenizer=TOKENIZER), r"must have predict, .* TransformerRegressor\.from_pr"),
+    ],
+    ids=["classifier", "regressor"],
+)
+def test_what_is_no_estimator_is_no_teacher(student, teacher, said):
+    with pytest.raises(TypeError, match=said):
+        student.set_params(teacher=teacher).fit(X, np.arange(len(X)) % 2)

@@ -571,6 +571,20 @@ def test_maps_that_are_none_are_refused():
         Attention()(said, said, Batch(), NONE)
 
 
+@pytest.mark.parametrize(
+    ("term", "said"),
+    [
+        (Hidden(), {"hidden_states": (torch.zeros(ROWS, 4, 8),) * 2}),
+        (Attention(), {"attentions": (torch.zeros(ROWS, 2, LENGTH, 11),)}),
+        (Relations(), dict.fromkeys(("queries", "keys", "values"), (torch.zeros(LENGTH, ROWS, 8),))),
+    ],
+    ids=["fewer tokens", "windows", "another order"],
+)
+def test_what_is_not_there_for_each_token_is_refused(term, said):
+    with pytest.raises(ValueError, match=r"student's \w+ have the shape .* for 5 rows of 7 tokens\. .* \(SoftLabels\)"):
+        term(Outputs(None, **said), Outputs(None, **said), Batch(MASK), NONE)
+
+
 def test_lists_of_unequal_length_are_refused(ids):
     said = outputs_of(make_model("bert"), ids, MASK)
     short = replace(said, attentions=said.attentions[:1])

@@ -42,6 +42,8 @@ from tabkd.neural import (
     shrink,
 )
 from tabkd.neural.distiller import Distiller
+from tabkd.neural.fingerprints import fingerprint
+from tabkd.neural.recipes import RECIPES, pretraining_stages, stages_of
 from tabkd.runtime import OnnxPredictor
 from tests.neural_data import TOKENIZER, X, Y, classifier, config, digits, layers, without_dropout
 
@@ -241,16 +243,22 @@ def test_what_trainer_does_to_bare_transformers_is_refused(arguments, message):
         classifier(epochs=1, training_args=arguments).fit(X[:40], Y[:40])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"prediction_loss_only": True}, "prediction_loss_only=True, .* Leave it out"),
-        ({"dataloader_drop_last": True}, "leaves none of 20 evaluation rows in batches of 64"),
-    ],
-)
-def test_what_leaves_no_scores_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        classifier(epochs=1, training_args=arguments).fit(X[:40], Y[:40], eval_set=(X[40:60], Y[40:60]))
+def test_what_leaves_no_scores_is_refused():
+    with pytest.raises(ValueError, match=r"prediction_loss_only=True, .* Leave it out"):
+        classifier(training_args={"prediction_loss_only": True}).fit(X[:40], Y[:40], eval_set=(X[40:60], Y[40:60]))
+
+
+def test_dropping_the_only_batch_is_refused():
+    with pytest.raises(ValueError, match=r"leaves none of 20 rows in batches of 32\. Leave it out"):
+        classifier(training_args={"dataloader_drop_last": True}).fit(X[:20], Y[:20])
+
+
+@pytest.mark.parametrize("rows", [slice(100), slice(20)])
+def test_evaluation_rows_are_scored_where_training_drops_its_last_batch(rows):
+    settings = {"epochs": 1, "metric": "neg_log_loss", "training_args": {"dataloader_drop_last": True}}
+    model = classifier(**settings).fit(X[100:], Y[100:], eval_set=(X[rows], Y[rows]))
+    found = np.log(model.predict_proba(X[rows])[np.arange(len(X[rows])), (Y[rows] == "yes").astype(int)]).mean()
+    assert model.history_[0]["neg_log_loss"] == pytest.approx(found, abs=1e-5)
 
 
 def test_last_batch_too_small_for_its_normalisation_is_named():
@@ -292,6 +300,9 @@ def test_teacher_that_was_training_goes_on_training(teacher):
 FLIPPED = np.where(Y == "yes", "no", "yes")
 MANY = X * 10
 CHANGED = [MANY[0], "dull plot", *MANY[2:]]
+FROZEN = BertForSequenceClassification(config(1))
+THAWED = copy.deepcopy(FROZEN)
+FROZEN.bert.requires_grad_(False)
 
 
 @pytest.mark.parametrize(
@@ -303,9 +314,16 @@ CHANGED = [MANY[0], "dull plot", *MANY[2:]]
         ({}, {"eval_set": (X[:40], Y[:40])}),
         ({"eval_set": (X[:40], Y[:40])}, {"eval_set": (X[:40], Y[:40]), "metric": "neg_log_loss"}),
         ({"X": MANY, "training_args": {"max_steps": 1}}, {"X": CHANGED, "training_args": {"max_steps": 1}}),
+        ({"model": config(hidden_dropout_prob=0.5)}, {"model": config(hidden_dropout_prob=0.0)}),
+        ({"model": config(heads=2)}, {"model": config(heads=4)}),
+        ({"model": config(attn_implementation="eager")}, {"model": config(attn_implementation="sdpa")}),
+        ({"model": FROZEN}, {"model": THAWED}),
     ],
-    ids=["rows", "weights", "evaluation labels", "evaluation", "metric", "one of many rows"],
-)
+    ids=[
+        "rows", "weights", "evaluation labels", "evaluation", "metric", "one of many rows", "dropout", "heads",
+        "attention", "frozen",
+    ],
+)  # fmt: skip
 def test_each_training_has_a_folder_of_its_own(tmp_path, first, second):
     for given in (first, second):
         texts = given.get("X", X[40:80])
@@ -313,6 +331,95 @@ def test_each_training_has_a_folder_of_its_own(tmp_path, first, second):
         fitted = classifier(output_dir=tmp_path, epochs=1, **settings)
         fitted.fit(texts, np.resize(Y, len(texts)), eval_set=given.get("eval_set"))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(lambda m: m, lambda m: m + 2), ({1: 1, 2: 2}.get, {1: 3, 2: 4}.get)],
+    ids=["functions", "methods"],
+)
+def test_maps_between_layers_are_told_apart_by_what_they_answer(tmp_path, teacher, first, second):
+    for g in (first, second):
+        classifier(output_dir=tmp_path, epochs=0.1, teacher=teacher, objective=Hidden(g)).fit(X[:40], Y[:40])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+class Scaled(nn.Linear):
+    """Has a setting that neither weights nor names show."""
+
+    def __init__(self, factor):
+        super().__init__(64, 10)
+        self.factor = factor
+
+    def forward(self, rows):
+        return torch.relu(super().forward(rows)) * self.factor
+
+
+class Squashed(Scaled):
+    def forward(self, rows):
+        return torch.tanh(super(Scaled, self).forward(rows)) * self.factor
+
+
+def renamed(made, name="Scaled"):
+    """An instance of the class as it stands after its code was changed."""
+    type(made).__qualname__ = name
+    return made
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (nn.Sequential(nn.Linear(64, 10), nn.ReLU()), nn.Sequential(nn.Linear(64, 10), nn.Tanh())),
+        (Scaled(1.0), Scaled(2.0)),
+        (Scaled(1.0), renamed(Squashed(1.0))),
+        (nn.TransformerEncoderLayer(64, 1, 10), nn.TransformerEncoderLayer(64, 8, 10)),
+    ],
+    ids=["parts", "setting", "forward", "heads"],
+)
+def test_modules_of_equal_weights_are_told_apart(first, second):
+    second.load_state_dict(first.state_dict())
+    assert fingerprint(first) != fingerprint(second)
+
+
+def test_modules_that_share_a_weight_are_told_from_copies():
+    tied, copied = (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)) for _ in range(2))
+    tied[1].weight = tied[0].weight
+    copied.load_state_dict(tied.state_dict())
+    assert fingerprint(tied) != fingerprint(copied)
+
+
+def test_a_module_that_knows_its_parent_has_a_fingerprint():
+    made = nn.Sequential(nn.Linear(2, 2))
+    made[0].parents = [made]
+    assert fingerprint(made) == fingerprint(copy.deepcopy(made))
+
+
+NET = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kinds, self.bend = {KINDS}, lambda x: [relu(y) for y in x]
+    def forward(self, x):
+        return x if self.kind in {KINDS} else (lambda y: y)(x)
+"""
+
+
+def test_fingerprints_hang_neither_on_memory_nor_on_lines_nor_on_the_order_of_sets():
+    found = []
+    for source in (NET.replace("KINDS", "0, 8"), "\n" + NET.replace("KINDS", "8, 0")):  # in which order these stay
+        names = {"__name__": "net"}
+        exec(source, names)
+        found.append(names["Net"]())
+    assert str(found[0].kinds) != str(found[1].kinds) and fingerprint(found[0]) == fingerprint(found[1])
+
+
+def test_a_teacher_that_is_read_back_teaches_the_same_training(tmp_path):
+    for _ in range(2):
+        again = classifier(epochs=0.1, output_dir=tmp_path / "teacher").fit(X[:40], Y[:40])
+        student = classifier(epochs=0.1, teacher=again, objective=[Attention("last")], output_dir=tmp_path / "student")
+        student.fit(X[:40], Y[:40]).predict(X)
+    assert len(list((tmp_path / "student").iterdir())) == 1
 
 
 def test_students_of_a_distilled_estimator_share_a_folder(tmp_path):
@@ -353,6 +460,26 @@ def test_a_stage_that_shows_in_no_score_keeps_its_last_state(teacher):
     stages = [Stage([Hidden("last")], 2), Stage([SoftLabels()], 1)]
     model = classifier(teacher=teacher, stages=stages, validation_fraction=0.2).fit(X, Y)
     assert [row["stage"] for row in model.history_] == [1]
+
+
+@pytest.mark.parametrize("objective", [None, Hidden(), *RECIPES])
+def test_control_of_an_objective_takes_as_many_epochs(objective):
+    sizes = {"student": BertForSequenceClassification(config(3)), "alpha": 0.1, "temperature": 4.0, "epochs": 0.6}
+    taught = stages_of(objective, None, taught=True, teacher=BertForSequenceClassification(config(4)), **sizes)
+    (control,) = stages_of(objective, None, taught=False, teacher=None, **sizes)
+    assert control.epochs == pytest.approx(sum(stage.epochs for stage in taught))
+
+
+def test_control_of_a_recipe_is_trained_for_its_stages():
+    model = classifier(objective="tinybert", epochs=2, validation_fraction=0.2).fit(X, Y)
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4]
+
+
+def test_layers_of_mobilebert_share_the_epochs_of_its_answers():
+    both = {"student": BertForSequenceClassification(config(4)), "teacher": BertForSequenceClassification(config(2))}
+    fine_tuned = stages_of("mobilebert", None, alpha=0.1, temperature=4.0, epochs=0.2, taught=True, **both)
+    assert [stage.epochs for stage in fine_tuned] == [0.05] * 4 + [0.2]
+    assert [stage.epochs for stage in pretraining_stages("mobilebert", None, epochs=2, **both)] == [0.5] * 4 + [2]
 
 
 def test_control_of_stages_takes_as_many_epochs():

@@ -42,7 +42,8 @@ LAYERS = [
         *("tabkd.export.inputs", "tabkd.export.convert", "tabkd.export.head", "tabkd.export.inverses"),
     },
     {"tabkd.export.steps", "tabkd.export.imputed"},
-    {"tabkd.export.models", "tabkd.export.pipelines"},
+    {"tabkd.export.answers", "tabkd.export.pipelines"},
+    {"tabkd.export.models"},
     {"tabkd.export.boundaries", "tabkd.export.parity", "tabkd.export.described"},
     {"tabkd.export.plain"},
     {"tabkd.export.write", "tabkd.export.web", "tabkd.export.c_templates"},
@@ -63,7 +64,7 @@ LAYERS = [
     },
     {
         *("tabkd.neural.relations", "tabkd.neural.base", "tabkd.neural.reading", "tabkd.neural.layers"),
-        *("tabkd.neural.corpus", "tabkd.neural.squad"),
+        *("tabkd.neural.corpus", "tabkd.neural.squad", "tabkd.neural.fine_tuned"),
     },
     {"tabkd.neural.vocabulary", "tabkd.neural.vector_terms", "tabkd.neural.pairs", "tabkd.neural.agreement"},
     {"tabkd.neural.parity"},

@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import tabkd.runtime
-from tabkd.runtime import METADATA, Answer, OnnxPredictor
+from tabkd.runtime import METADATA, Answer, OnnxPredictor, text_of
 
 COLUMNS = [
     {"name": "나이 (세)", "kind": "number", "type": "float"},
@@ -158,6 +158,17 @@ def test_every_missing_value_is_understood(predictor, missing):
     np.testing.assert_array_equal(predictor.predict_one(dict.fromkeys(NAMES, missing)), BLANK)
 
 
+@pytest.mark.parametrize("value", [1, 1.0, True, np.True_, "1", "1.0", np.float32(1), np.int8(1)], ids=repr)
+@pytest.mark.parametrize(("kind", "text"), [("integer", "1"), ("boolean", "True"), ("number", "1.0")])
+def test_one_is_the_same_text_whatever_holds_it(value, kind, text):
+    assert text_of(value, kind) == text
+
+
+@pytest.mark.parametrize("value", [-0.0, "-0.0", "-0", False], ids=repr)
+def test_zero_has_no_sign_in_the_text_of_a_whole_number(value):
+    assert text_of(value, "integer") == "0"
+
+
 @pytest.mark.parametrize("rooms", [3, 3.0, "3", "3.0", np.int8(3), np.float32(3)], ids=repr)
 def test_whole_numbers_that_are_text_are_their_digits(predictor, rooms):
     assert predictor.predict_one({**ROW, "rooms": rooms})[3] == 3
@@ -176,6 +187,11 @@ def test_numbers_too_large_for_float32_are_infinite(predictor):
 def test_text_of_a_number_column_is_written_as_float32():
     column = tabkd.runtime._Column({"name": "x", "kind": "number", "type": "string", "categories": []})
     assert [column.text(value) for value in (0.1, 2, "2", None)] == ["0.10000000149011612", "2.0", "2.0", ""]
+
+
+def test_text_of_a_number_beyond_float32_is_infinite():
+    column = tabkd.runtime._Column({"name": "x", "kind": "number", "type": "string", "categories": []})
+    assert column.text(-1e300) == "-inf"
 
 
 def test_batches_give_the_same_as_all_rows_at_once(predictor):

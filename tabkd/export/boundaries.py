@@ -13,8 +13,8 @@ from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
 from tabkd._compat import take_rows
+from tabkd.export.answers import read_trees
 from tabkd.export.compare import reads_doubles
-from tabkd.export.models import read_trees
 from tabkd.learners import Member
 
 __all__ = ["raw_thresholds"]
@@ -71,9 +71,15 @@ def _inside(estimator: Any, prepare: _Step, base: Any) -> Iterator[tuple[_Step, 
     if trees is not None:
         yield prepare, reads_doubles(estimator), trees.thresholds()
         return
-    parts: Any = next((getattr(estimator, name) for name in _PARTS if hasattr(estimator, name)), [])
-    for part in parts if isinstance(parts, list) else [parts]:
-        yield from _inside(part, prepare, base)
+    found: Any = next((getattr(estimator, name) for name in _PARTS if hasattr(estimator, name)), [])
+    parts = found if isinstance(found, list) else [found]
+    features = getattr(estimator, "estimators_features_", [None] * len(parts))  # those of each bag
+    for part, own in zip(parts, features, strict=True):
+        yield from _inside(part, prepare if own is None else partial(_columns, prepare, own), base)
+
+
+def _columns(prepare: _Step, columns: Any, rows: Any) -> Any:
+    return take_rows(prepare(rows), columns, axis=1)
 
 
 def _numbers_of(prepare: _Step, dtype: type, rows: Any) -> np.ndarray:

@@ -134,7 +134,7 @@ _C_COLUMNS = {
     ("string", "category"): _CColumn("const char *", '"" if missing', "@cell@"),
     ("string", "integer"): _CColumn("const char *", 'digits, "" if missing', "whole(@cell@)"),
     ("string", "boolean"): _CColumn(
-        "const char *", '"True" or "False", "" if missing', 'flag(@cell@, "True", "False")'
+        "const char *", '"True" or "False", "" if missing', 'flag(whole(@cell@), "True", "False")'
     ),
     ("string", "number"): _CColumn("float ", "NAN if missing", "number(@cell@, @name@)", "decimal(@field@).text"),
 }

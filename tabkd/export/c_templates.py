@@ -298,16 +298,18 @@ static const char *whole(char *cell)
     char *point = strchr(cell, '.');
     if (point != NULL && point[1] != '\\0' && strspn(point + 1, "0") == strlen(point + 1))
         *point = '\\0';
-    return cell;
+    return strcmp(cell, "-0") == 0 ? "0" : cell;
 }
 
 """,
     "flag": """\
 static const char *flag(const char *cell, const char *yes, const char *no)
 {
-    if (strcmp(cell, "true") == 0 || strcmp(cell, "True") == 0 || strcmp(cell, "TRUE") == 0)
+    if (strcmp(cell, "1") == 0 || strcmp(cell, "true") == 0 || strcmp(cell, "True") == 0 ||
+        strcmp(cell, "TRUE") == 0)
         return yes;
-    if (strcmp(cell, "false") == 0 || strcmp(cell, "False") == 0 || strcmp(cell, "FALSE") == 0)
+    if (strcmp(cell, "0") == 0 || strcmp(cell, "false") == 0 || strcmp(cell, "False") == 0 ||
+        strcmp(cell, "FALSE") == 0)
         return no;
     return cell;
 }

@@ -50,9 +50,11 @@ def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str,
             estimator, initial_types=shaped, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET}
         )
     except Exception as error:  # skl2onnx raises whatever its converters run into
+        way_out = "Use trees, a linear model or a network, and steps that skl2onnx supports."
+        if getattr(getattr(estimator, "classes_", None), "dtype", None) == bool:
+            way_out = "Make the labels text or whole numbers: skl2onnx knows no True and False."
         raise ValueError(
-            f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} Use trees, a linear model or "
-            "a network, and steps that skl2onnx supports."
+            f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} {way_out}"
         ) from error
     if foreign := {node.domain for node in model.graph.node} - {"", "ai.onnx.ml"}:
         raise ValueError(

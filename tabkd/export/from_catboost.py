@@ -59,7 +59,8 @@ def read_catboost(estimator: Any, n_features: int, texts: Mapping[int, Sequence[
     Raises
     ------
     ValueError
-        If the model reads text features or embeddings, or a split combines columns of too many texts.
+        If the model reads text features or embeddings, has statistics of categories for several outputs, or a split
+        combines columns of too many texts.
     """
     texts = {} if texts is None else texts
     for kind in ("text", "embedding"):
@@ -68,6 +69,11 @@ def read_catboost(estimator: Any, n_features: int, texts: Mapping[int, Sequence[
             raise ValueError(f"CatBoost's {kind} features {names} cannot be exported. Leave them out.")
     model = _json(estimator, n_features, texts)
     info = model["features_info"]
+    if info.get("ctrs") and estimator.get_all_params()["loss_function"].startswith("MultiRMSE"):
+        raise ValueError(
+            "CatBoost's file keeps the statistics of categories for one output only, so a model of several "
+            "outputs with cat_features cannot be exported. Fit with one_hot_max_size=255, or one model per output."
+        )
     hashes = {entry["value"]: int(entry["hash"]) for entry in info.get("cat_features_hash", [])}
     lookups: list[Lookup] = []
     splits = _splits(model, n_features, texts, hashes, lookups)

@@ -8,7 +8,7 @@ from tabkd.averages import FittedAverage
 from tabkd.export.graph import Graph
 from tabkd.models import TIE, FittedModel
 
-__all__ = ["add_outputs", "add_predictions", "label_dtype", "tie_of"]
+__all__ = ["add_normalized", "add_outputs", "add_predictions", "cut_of", "label_dtype", "tie_of"]
 
 
 def add_predictions(graph: Graph, model: FittedModel, scores: str) -> str:
@@ -36,9 +36,9 @@ def add_predictions(graph: Graph, model: FittedModel, scores: str) -> str:
         return graph.add("Sigmoid", graph.add("Mul", scores, graph.constant([[-1.0, 1.0]])))
     if link == "softmax":
         return graph.add("Softmax", scores, axis=1)
-    proba = _normalized(graph, scores, n_classes)
+    proba = add_normalized(graph, scores, n_classes)
     if temperature != 1:
-        proba = _normalized(graph, graph.add("Pow", proba, graph.constant(temperature)), n_classes)
+        proba = add_normalized(graph, graph.add("Pow", proba, graph.constant(temperature)), n_classes)
     return proba
 
 
@@ -71,7 +71,7 @@ def add_outputs(graph: Graph, model: FittedModel | FittedAverage, predictions: s
         likeliest = _likeliest(graph, predictions) if tie_of(model) else predictions
         codes = graph.add("ArgMax", likeliest, axis=1, keepdims=0)
     else:
-        above = graph.add("Greater", graph.columns(predictions, 1), graph.constant(float(model.threshold)))
+        above = graph.add("Greater", graph.columns(predictions, 1), graph.constant(cut_of(model, graph.dtype)))
         codes = graph.add("Cast", above, to=7)
     labels: np.ndarray = model.classes.astype(label_dtype(model.classes))
     if len(np.unique(labels)) < len(labels):
@@ -89,13 +89,19 @@ def tie_of(model: FittedModel | FittedAverage) -> float:
     return TIE if model.averaged else 0.0
 
 
+def cut_of(model: FittedModel | FittedAverage, dtype: type) -> float | None:
+    """The threshold as a graph holds it, above those probabilities that are equal to it."""
+    return None if model.threshold is None else float(dtype(model.threshold + tie_of(model)))
+
+
 def _likeliest(graph: Graph, predictions: str) -> str:
     """1 for the likeliest class and for those that are as likely, 0 for others."""
     best = graph.add("Sub", graph.add("ReduceMax", predictions, axes=[1], keepdims=1), graph.constant(TIE))
     return graph.add("Cast", graph.add("GreaterOrEqual", predictions, best), to=graph.float_type)
 
 
-def _normalized(graph: Graph, values: str, n_classes: int) -> str:
+def add_normalized(graph: Graph, values: str, n_classes: int) -> str:
+    """Append what makes shares add up to 1; where all are 0 the classes are equally likely."""
     clipped = graph.add("Clip", values, graph.constant(0.0), graph.constant(1.0))
     total = graph.add("ReduceSum", clipped, graph.constant([1]), keepdims=1)
     shares = graph.add("Div", clipped, total)

@@ -112,6 +112,14 @@ class Inputs:
             view.columns = [self.columns[place] for place in places]
         return view
 
+    @property
+    def coded_numbers(self) -> list[str | int]:
+        """Columns of numbers that a pipeline reads from codes: from a matrix, where they are categories."""
+        if self.layout == "columns" or self.encoder.encoding != "table":
+            return []
+        described = zip(self.encoder.names, self.described, strict=True)
+        return [name for name, entry in described if (entry["kind"], entry["type"]) == ("category", "float")]
+
     def features(self, lookups: Sequence[Lookup] = (), *, skipped: Sequence[int] = (), more: Sequence[str] = ()) -> str:
         """The encoded matrix, without the columns ``skipped``, and with more and a column per lookup behind it.
 

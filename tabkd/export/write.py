@@ -16,13 +16,14 @@ import pandas as pd
 from tabkd._compat import take_rows
 from tabkd.averages import FittedAverage
 from tabkd.columns import ColumnEncoder
+from tabkd.export.answers import Texts
 from tabkd.export.boundaries import raw_thresholds
 from tabkd.export.described import sealed
 from tabkd.export.graph import Graph
-from tabkd.export.head import add_outputs, add_predictions, tie_of
+from tabkd.export.head import add_outputs, add_predictions, cut_of, tie_of
 from tabkd.export.imputed import add_imputed, imputed_widths, imputer_trees
 from tabkd.export.inputs import Inputs
-from tabkd.export.models import Texts, add_scores, add_tree_scores, scoring_trees
+from tabkd.export.models import add_scores, add_tree_scores, scoring_trees
 from tabkd.export.parity import EXTREMES, ParityError, adversarial_rows, prove
 from tabkd.export.pipelines import add_prepared
 from tabkd.export.plain import check_made_rows, fitted_model_of, is_plain
@@ -105,6 +106,8 @@ def to_onnx(
         raise ValueError(f'precision must be "float32" or "float64", got {precision!r}.')
     given = None if X is None else as_table(X)
     fitted = fitted_model_of(model, given)
+    if fitted.classes is not None:
+        _check_labels(fitted.classes)
     readings = [_Reading.of(model, given) for model in _models(fitted)]
     graph, columns = _built(fitted, readings, inputs, _PRECISIONS[precision], compact)
     outputs = [info.name for info in graph.outputs]
@@ -118,7 +121,7 @@ def to_onnx(
         "opsets": dict(graph.opsets),
     }
     if fitted.classes is not None:
-        threshold = None if fitted.threshold is None else float(graph.dtype(fitted.threshold))  # as the graph holds it
+        threshold = cut_of(fitted, graph.dtype)
         described |= {"classes": fitted.classes.tolist(), "threshold": threshold}
         if threshold is None and tie_of(fitted):
             described["tie"] = tie_of(fitted)
@@ -136,11 +139,16 @@ def to_onnx(
         predictor, n_thresholds = OnnxPredictor(sealed(made, described)), sum(map(len, thresholds.values()))
         proof = prove(fitted, predictor, tables, n_thresholds)
     except ParityError as error:
+        if columns.coded_numbers:
+            raise ParityError(
+                f"{error} It may be due to {columns.coded_numbers}, categories that are numbers: a matrix holds their "
+                'codes, and none for numbers never seen, which a pipeline may read all the same. Give inputs="columns".'
+            ) from error
         if not graph.converted:
             raise
         raise ParityError(
-            f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds otherwise than "
-            "scikit-learn. Leave such a step out before trees, which need no scaling, or take another one."
+            f"{error} It may be due to {graph.converted}, converted by skl2onnx, which rounds, or sends gaps, "
+            "otherwise than scikit-learn. Leave a step out before trees, which need no scaling, or take another model."
         ) from error
     except Exception as error:
         if not type(error).__module__.startswith("onnxruntime"):  # whose errors have no base of their own
@@ -194,6 +202,16 @@ class _Reading:
             for feature, values in [*found.items(), *({} if imputer is None else imputer.thresholds()).items()]:
                 if feature < len(encoder.sources):
                     yield encoder.sources[feature], values
+
+
+def _check_labels(classes: np.ndarray) -> None:
+    """Refuse labels that no tensor holds: dates, say, or whole numbers beyond int64."""
+    kind = classes.dtype.kind
+    text = kind in "UT" or (kind == "O" and all(isinstance(label, str) for label in classes))
+    if not (text or kind in "bif" or (kind == "u" and classes.max() <= np.iinfo(np.int64).max)):
+        raise ValueError(
+            f"The labels are {classes.dtype}, such as {classes[-1]}, which no file holds. Make text of them before fit."
+        )
 
 
 def _models(fitted: FittedModel | FittedAverage) -> Sequence[FittedModel]:
@@ -311,12 +329,13 @@ def _accepts(model: FittedModel | FittedAverage, table: pd.DataFrame) -> bool:
 
 
 def _gaps_as_fitted(encoder: ColumnEncoder, rows: pd.DataFrame) -> pd.DataFrame:
-    """Missing texts as None where ``fit`` saw them so, as NaN elsewhere: pipelines tell one from the other."""
+    """Missing texts as ``fit`` saw them, None or ``""``, as NaN elsewhere: pipelines tell one from the other."""
     made = rows.copy()
     for column in encoder.columns:
         cells = rows[column.name]
         if not pd.api.types.is_numeric_dtype(cells.dtype):
-            made[column.name] = cells.astype(object).where(cells.notna(), None if column.none else np.nan)
+            gap = None if column.none else "" if column.empty else np.nan
+            made[column.name] = cells.astype(object).where(cells.notna(), gap)
     return made
 
 

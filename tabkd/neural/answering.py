@@ -17,7 +17,7 @@ from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.base import Term, check_choice
 from tabkd.neural.lesson import Lesson, collator, predicted
 from tabkd.neural.loading import read_model, read_tokenizer
-from tabkd.neural.reading import TextReader, positions_of
+from tabkd.neural.reading import TextReader, fitting, positions_of
 from tabkd.neural.spans import (
     NEVER,
     SoftSpans,
@@ -285,9 +285,9 @@ class QuestionAnswerer(Trainable):
     # ---------------------------------------------------------------- inside
 
     def _reader(self, model: Any) -> TextReader:
-        tokenizer = read_tokenizer(self.tokenizer, self.model)
-        if not tokenizer.is_fast or tokenizer.padding_side != "right":
-            raise ValueError("Characters of answers are known to fast tokenizers alone, which must pad on the right.")
+        tokenizer = fitting(read_tokenizer(self.tokenizer, self.model), model)
+        if not tokenizer.is_fast:
+            raise ValueError("Characters of answers are known to fast tokenizers alone. Give a fast one.")
         return TextReader(tokenizer, self.max_length, None, positions_of(model))
 
     def _windows(self, reader: TextReader, questions: Sequence[Question]) -> list[Window]:
@@ -305,6 +305,7 @@ class QuestionAnswerer(Trainable):
         found = []
         for asked, (score, start, end) in zip(questions, best, strict=True):
             end = behind_marks(asked.context, end)
+            start = end - len(asked.context[start:end].lstrip())  # tokenizers may count the blank before a word to it
             found.append(Found(asked.id, asked.context[start:end], start, end, score))
         return found
 

@@ -90,23 +90,36 @@ class Term(ABC):
 
     def __call__(self, student: Outputs, teacher: Outputs | None, batch: Batch, projectors: nn.ModuleDict) -> Tensor:
         """Loss of a batch, a scalar, not multiplied by ``weight``."""
-        self._check("student", student)
+        self._check("student", student, batch.mask)
         if not self.teacher:
             return self._loss(student, student, batch, projectors)
         if teacher is None:
             raise ValueError(f"{type(self).__name__} compares with a teacher, got None. Give its outputs.")
-        self._check("teacher", teacher)
+        self._check("teacher", teacher, batch.mask)
         return self._loss(student, teacher, batch, projectors)
 
-    def _check(self, side: str, outputs: Outputs) -> None:
+    def _check(self, side: str, outputs: Outputs, mask: Tensor | None) -> None:
         for name in sorted(self.needs):
             found = getattr(outputs, name)
             if found is None or (isinstance(found, tuple) and (not found or any(entry is None for entry in found))):
                 raise ValueError(f"{type(self).__name__} needs {name}, and the {side} gives none. {_HINTS[name]}")
+            for entry in found if isinstance(found, tuple) else ():
+                if mask is not None and not _by_token(entry, mask):
+                    raise ValueError(
+                        f"{type(self).__name__} compares token by token, and the {side}'s {name} have the shape "
+                        f"{tuple(entry.shape)} for {len(mask)} rows of {mask.shape[1]} tokens. Use a model that keeps "
+                        "all tokens in their places, as BERT does, or learn from its answers alone (SoftLabels)."
+                    )
 
     @abstractmethod
     def _loss(self, student: Outputs, teacher: Outputs, batch: Batch, projectors: nn.ModuleDict) -> Tensor:
         """Loss of outputs that were checked; ``teacher`` is the student where none is needed."""
+
+
+def _by_token(entry: Tensor, mask: Tensor) -> bool:
+    """Whether states are of shape (batch, length, width), or maps of shape (batch, heads, length, length)."""
+    lengths = entry.shape[2:] if entry.ndim == 4 else entry.shape[1:2]
+    return len(entry) == len(mask) and {*lengths} == {mask.shape[1]}
 
 
 class LayerTerm(Term):

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from tabkd.neural.base import StateTerm, Term
+from tabkd.neural.loading import bare
 from tabkd.neural.outputs import Batch, Outputs, Shape
 from tabkd.neural.terms import HardLabels, SoftLabels
 
-__all__ = ["Distiller", "outputs_of", "telling_maps"]
+__all__ = ["Distiller", "outputs_of", "shape_of", "telling_maps"]
 
 #: What the layers are called that make queries, keys and values, in the encoders known here.
 _RELATED = {
@@ -78,6 +79,22 @@ def _recorded(model: nn.Module, names: Sequence[str]) -> Iterator[list[Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def shape_of(model: Any) -> Shape:
+    """The shape of an encoder that terms look into.
+
+    Raises
+    ------
+    ValueError
+        If the model has a decoder beside it, whose layers answer under the same names.
+    """
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise ValueError(
+            f"Terms that look inside read one stack of layers, and {type(bare(model)).__name__} has an encoder and a "
+            "decoder. Use one of them alone, or learn from answers (SoftLabels)."
+        )
+    return getattr(model, "shape", None) or Shape.of(model.config)
 
 
 @contextmanager
@@ -165,10 +182,7 @@ class Distiller(nn.Module):
     def _projectors(self, known: Sequence[tuple[Term, nn.ModuleDict]]) -> list[nn.ModuleDict]:
         if not self.looks_inside:
             return [nn.ModuleDict() for _ in self.terms]
-        shapes = [
-            getattr(model, "shape", None) or Shape.of(model.config)  # type: ignore[union-attr]
-            for model in (self.student, self._teacher[0])
-        ]
+        shapes = shape_of(self.student), shape_of(self._teacher[0])
         found: list[nn.ModuleDict] = []
         for term in self.terms:
             trained = (

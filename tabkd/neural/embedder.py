@@ -236,7 +236,8 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
         else:
             raise ValueError(
                 f"{folder} has the part {module['type']} {settings}, but what is read here is a transformer, its mean "
-                "or first token, a linear layer and the length 1, in this order."
+                "or first token, a linear layer and the length 1, in this order. Its transformer alone is "
+                "AutoModel.from_pretrained(folder), its tokenizer tokenizer=folder."
             )
     with torch.random.fork_rng(devices=[]):
         embedder = Embedder(read_model(folder, AutoModel), **embedder_of)

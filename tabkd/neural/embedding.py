@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,9 +19,9 @@ from tabkd.neural.base import Term, check_choice
 from tabkd.neural.courses import Course, of_pairs, of_teacher
 from tabkd.neural.embedder import POOLINGS, Embedder, Untyped, read_folder, write_folder
 from tabkd.neural.lesson import collator
-from tabkd.neural.loading import read_model, read_tokenizer
+from tabkd.neural.loading import found, read_model, read_tokenizer
 from tabkd.neural.pairs import SingleReader, check_pairs, check_texts
-from tabkd.neural.reading import positions_of
+from tabkd.neural.reading import fitting, positions_of
 from tabkd.neural.stages import Stage
 from tabkd.neural.trainable import Trainable
 from tabkd.neural.training import Plan, seeded_globals, train
@@ -37,20 +36,22 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
     ----------
     model : str, Path, PreTrainedModel or PreTrainedConfig
         What to train: a folder (or a hub's name, where there is a network), a model, which is copied (``shrink`` makes
-        one of the teacher's layers), or a configuration, which gives a model with random weights.
+        one of the teacher's layers), or a configuration, which gives a model with random weights. A folder of
+        sentence-transformers is started from as a whole.
     tokenizer : str, Path, PreTrainedTokenizerBase or None
         None is the one beside ``model``.
-    pooling : {"mean", "cls"}
-        A text's vector is the mean of its tokens' last states, or the first one's.
+    pooling : {None, "mean", "cls"}
+        A text's vector is the mean of its tokens' last states, or the first one's; None is the mean, or as the folder
+        of sentence-transformers says.
     dimensions : int or None
-        Of the vectors, by a linear layer behind the pooling; None is the model's width.
-    normalize : bool
-        Whether vectors get the length 1; the teacher's do as well, then.
+        Of the vectors, by a linear layer behind the pooling; None is the model's width, or the folder's.
+    normalize : bool or None
+        Whether vectors get the length 1; the teacher's do as well, then. None is no, or as the folder says.
     projector : {None, "pca", "linear"}
         Where the teacher's vectors are of another size: ``"pca"`` keeps the first principal components of the
         teacher's, ``"linear"`` learns a map from the student's to the teacher's, which is left behind afterwards.
     max_length : int or None
-        Tokens kept of a text; None is as many as the model has positions.
+        Tokens kept of a text; None is as many as the model has positions, or the folder says.
     teacher : estimator, object, Module or None
         Who makes the vectors to learn: anything with ``transform`` (fitted) or ``encode`` (a SentenceTransformer), or a
         transformer with the student's tokenizer, whose states are pooled as the student's are. None learns from ``y``.
@@ -107,9 +108,9 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         model: Any,
         *,
         tokenizer: Any = None,
-        pooling: str = "mean",
+        pooling: str | None = None,
         dimensions: int | None = None,
-        normalize: bool = False,
+        normalize: bool | None = None,
         projector: str | None = None,
         max_length: int | None = None,
         teacher: Any = None,
@@ -163,8 +164,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         embedder, tokenizer, length = read_folder(Path(folder))
         shape: dict[str, Any] = {"pooling": embedder.pooling, "normalize": embedder.normalize, "max_length": length}
         shape["dimensions"] = None if embedder.dense is None else embedder.width
-        found = cls(Path(folder), **{**shape, **settings})
-        return found._finished(embedder, found._reader(embedder, tokenizer))
+        student = cls(Path(folder), **{**shape, **settings})
+        return student._finished(embedder, student._reader(embedder, tokenizer, student.max_length))
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Learn vectors of texts, or from pairs of texts.
@@ -191,7 +192,7 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             If there is nothing to learn from, if lengths differ, if numbers are not finite or weights negative, or if
             the teacher's vectors are of another size and there is no projector.
         """
-        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("pooling", self.pooling or "mean", POOLINGS)
         check_choice("projector", self.projector, (None, "pca", "linear"))
         if self.teacher is not None:
             y = None
@@ -199,8 +200,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             raise ValueError("A student learns from a teacher or from y, got neither. Give one of them.")
         seed = self._seed()
         with seeded_globals(seed), ExitStack() as stack:
-            embedder = self._started()
-            reader = self._reader(embedder, read_tokenizer(self.tokenizer, self.model))
+            embedder, length = self._started()
+            reader = self._reader(embedder, read_tokenizer(self.tokenizer, self.model), length)
             rows = reader.rows(X)
             check_consistent_length(rows, *(given for given in (y, sample_weight) if given is not None))
             if not rows:
@@ -218,16 +219,18 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
             del self.components_
         return self._finished(embedder, reader)
 
-    def _started(self) -> Embedder:
-        """What is trained; a folder of sentence-transformers brings the weights of its linear layer along."""
-        folder = Path(self.model) if isinstance(self.model, str | Path) else None
-        if self.dimensions is None or folder is None or not (folder / "modules.json").exists():
-            return Embedder(read_model(self.model, AutoModel), self.pooling, self.dimensions, self.normalize)
-        known = read_folder(folder)[0]
-        embedder = Embedder(known.model, self.pooling, self.dimensions, self.normalize)
-        if known.dense is not None and known.width == embedder.width:
-            embedder.dense = known.dense
-        return embedder
+    def _started(self) -> tuple[Embedder, int | None]:
+        """What is trained, and the length of its texts; a folder of sentence-transformers brings all of it along."""
+        folder = Path(found(self.model)) if isinstance(self.model, str | Path) else None
+        if folder is None or not (folder / "modules.json").exists():
+            model = read_model(self.model, AutoModel)
+            return Embedder(model, self.pooling or "mean", self.dimensions, bool(self.normalize)), self.max_length
+        embedder, _, length = read_folder(folder)
+        embedder.pooling = self.pooling or embedder.pooling
+        embedder.normalize = embedder.normalize if self.normalize is None else self.normalize
+        if self.dimensions is not None and (embedder.dense is None or embedder.width != self.dimensions):
+            embedder = Embedder(embedder.model, embedder.pooling, self.dimensions, embedder.normalize)
+        return embedder, self.max_length or length
 
     def _course(self, embedder: Embedder, reader: SingleReader, rows: list[Any], y: Any) -> Course:
         if self.teacher is None and np.ndim(y) == 1:
@@ -243,11 +246,8 @@ class EmbeddingStudent(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Traina
         self.n_parameters_ = sum(parameter.numel() for parameter in embedder.parameters())
         return self
 
-    def _reader(self, embedder: Embedder, tokenizer: Any) -> SingleReader:
-        if tokenizer.padding_side != "right":  # on the left, a text's positions would hang on the others of its batch
-            tokenizer = copy.deepcopy(tokenizer)
-            tokenizer.padding_side = "right"
-        return SingleReader(tokenizer, self.max_length, None, positions_of(embedder.model))
+    def _reader(self, embedder: Embedder, tokenizer: Any, length: int | None) -> SingleReader:
+        return SingleReader(fitting(tokenizer, embedder.model), length, None, positions_of(embedder.model))
 
     # ---------------------------------------------------------------- predict
 

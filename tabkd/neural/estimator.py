@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 from torch import nn
@@ -18,11 +17,11 @@ from tabkd.neural.lesson import Lesson, collator
 from tabkd.neural.loading import bare
 from tabkd.neural.recipes import stages_of
 from tabkd.neural.tasks import check_metric
-from tabkd.neural.teachers import log_soft_targets, module_of
+from tabkd.neural.teachers import log_soft_targets, module_of, unfrozen
 from tabkd.neural.trainable import Trainable
 from tabkd.neural.training import Plan, seeded_globals, train
 
-__all__ = ["NeuralEstimator", "unfrozen"]
+__all__ = ["NeuralEstimator"]
 
 
 class NeuralEstimator(Trainable):
@@ -149,7 +148,10 @@ class NeuralEstimator(Trainable):
             folder = self._folder(stack, lesson, stages, seed, student, looked_into, chosen)
             plan = Plan(folder, self._arguments(seed), metric, self._scores, collator(reader.collated), self.verbose)
             self.history_ = train(student, stages, lesson, watched, plan, looked_into)
-            self.model_, self.reader_ = student.eval().cpu(), reader
+        return self._finished(student, reader)
+
+    def _finished(self, student: nn.Module, reader: Any) -> Self:
+        self.model_, self.reader_ = student.eval().cpu(), reader
         self.n_parameters_ = sum(parameter.numel() for parameter in student.parameters())
         return self
 
@@ -191,8 +193,3 @@ class NeuralEstimator(Trainable):
         if own is not None and hasattr(reader, "tokenizer"):
             check_vocabulary(reader.tokenizer, own)
         return bare(module_of(teacher))
-
-
-def unfrozen(teacher: Any) -> Any:
-    """The estimator inside a frozen one."""
-    return teacher.estimator if isinstance(teacher, FrozenEstimator) else teacher

@@ -219,10 +219,11 @@ def _leaving(model: ExitModel, places: Tensor, answers: Tensor) -> Iterator[list
     encoders = _encoders(model.model)
 
     def narrow(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # States come from the layer before; masks come from outside every time, as long as the batch was.
+        # States come from the layer before; masks come from outside every time, as long as the batch was, and so do
+        # MPNet's distances.
         def kept(name: str, value: Any) -> Any:
-            whole = name.endswith("mask") and isinstance(value, Tensor) and len(value) == n_rows != len(alive[0])
-            return value[alive[0]] if whole else value
+            outer = isinstance(value, Tensor) and name.endswith(("mask", "position_bias"))
+            return value[alive[0]] if outer and len(value) == n_rows != len(alive[0]) else value
 
         names = signature(encoder.forward).parameters
         return tuple(map(kept, names, args)), {name: kept(name, value) for name, value in kwargs.items()}

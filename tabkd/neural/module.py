@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
@@ -124,7 +125,9 @@ class _Module(NeuralEstimator):
         from tabkd.neural.onnx import export_module
 
         check_is_fitted(self, "model_")
-        return export_module(self._exported(), path, X=X, classes=getattr(self, "classes_", None), **options)
+        options = {"feature_names": getattr(self, "feature_names_in_", None)} | options
+        rows = np.array(X, dtype=np.float32)  # copied: of what a table holds, which is read-only, torch warns
+        return export_module(self._exported(), path, X=rows, classes=getattr(self, "classes_", None), **options)
 
     def _exported(self) -> nn.Module:
         return self.model_

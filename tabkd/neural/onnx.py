@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from inspect import signature
@@ -19,6 +20,7 @@ import tabkd
 from tabkd._compat import optional_import
 from tabkd.export.described import sealed
 from tabkd.export.head import label_dtype
+from tabkd.export.parity import ParityError
 from tabkd.files import output_path, replacing
 from tabkd.neural.loading import takes_types
 from tabkd.neural.networks import evaluating
@@ -133,7 +135,8 @@ def export_text(
         traced = _traced(network, example, {name: ["N", "length"] for name in names})
         described |= _add_outputs(traced, labelled) | _versions(traced, "transformers", "tokenizers")
         predictor = OnnxPredictor(sealed(traced, described, spelled))
-        described["proof"] = asdict(prove_texts(network.of, predictor, reader, tokenizer, given))
+        with _running():
+            described["proof"] = asdict(prove_texts(network.of, predictor, reader, tokenizer, given))
     content = sealed(traced, described, spelled)
     if quantize:
         content = to_int8(content, given, labels, max_drop=max_drop)
@@ -201,11 +204,28 @@ def export_module(
         traced = _traced(network, {"features": np.resize(rows, (2, len(names)))}, {"features": ["N", len(names)]})
         described |= _add_outputs(traced, labelled) | _versions(traced)
         predictor = OnnxPredictor(sealed(traced, described, {}))
-        described["proof"] = asdict(prove_rows(network.of, predictor, rows))
+        with _running():
+            described["proof"] = asdict(prove_rows(network.of, predictor, rows))
     return _written(path, sealed(traced, described, {}))
 
 
 # ---------------------------------------------------------------- what is asked for
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """A file that onnxruntime cannot run differs from PyTorch."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):  # whose errors have no base of their own
+            raise
+        reason = str(error).rpartition(" : ")[2].strip()
+        raise ParityError(
+            f"The file is not written: where PyTorch answers, onnxruntime fails ({reason}). A model that decides in "
+            "Python, by the length or the values of its input, is frozen in the file: write such decisions with "
+            "tensors, or take a model of another family."
+        ) from error
 
 
 def _written(path: Path, content: bytes) -> Path:

@@ -18,14 +18,13 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 from tabkd.neural.agreement import check_vocabulary
 from tabkd.neural.corpus import Corpus
 from tabkd.neural.distiller import outputs_of
-from tabkd.neural.estimator import unfrozen
 from tabkd.neural.loading import bare, read_model, read_tokenizer, without_advice
 from tabkd.neural.outputs import Outputs
 from tabkd.neural.pretraining_terms import MLM, NSP
-from tabkd.neural.reading import TextReader, positions_of
+from tabkd.neural.reading import TextReader, check_tokens, fitting, positions_of
 from tabkd.neural.recipes import given_terms, pretraining_stages
 from tabkd.neural.stages import Stage
-from tabkd.neural.teachers import module_of
+from tabkd.neural.teachers import module_of, unfrozen
 from tabkd.neural.trainable import Trainable
 from tabkd.neural.training import Plan, seeded_globals, train
 
@@ -173,6 +172,7 @@ class MaskedLanguageModel(Trainable):
                 self.objective, self.stages, epochs=self.epochs, student=student, teacher=teacher
             )
             reader = self._reader(student)
+            check_tokens(reader.tokenizer, teacher, "teacher")
             self._check_teacher(teacher, stages, reader.tokenizer)
             held = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True)))
             corpus = Corpus(
@@ -187,7 +187,7 @@ class MaskedLanguageModel(Trainable):
         return self
 
     def _reader(self, model: Any) -> TextReader:
-        tokenizer = read_tokenizer(self.tokenizer, self.model)
+        tokenizer = fitting(read_tokenizer(self.tokenizer, self.model), model)
         return TextReader(tokenizer, self.max_length, None, positions_of(model))
 
     def _check_teacher(self, teacher: Any, stages: Sequence[Stage], tokenizer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["ArrayReader", "TextReader", "counts_from", "positions_of"]
+__all__ = ["ArrayReader", "TextReader", "check_tokens", "counts_from", "fitting", "positions_of"]
 
 
 def counts_from(model: Any) -> int | None:
@@ -22,8 +23,32 @@ def counts_from(model: Any) -> int | None:
 def positions_of(model: Any) -> int | None:
     """Number of tokens that a model has positions for, None where it does not say."""
     positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if positions is None or positions < 0:  # XLNet says -1
+        return None
     padding = counts_from(model)
-    return positions if positions is None or padding is None else positions - padding - 1
+    return positions if padding is None else positions - padding - 1
+
+
+def check_tokens(tokenizer: Any, model: Any, whose: str = "model") -> None:
+    """Raise if a tokenizer makes tokens that a model has no embeddings for."""
+    known = getattr(getattr(model, "config", None), "vocab_size", None)
+    if known is not None and (last := max(tokenizer.get_vocab().values())) >= known:
+        raise ValueError(
+            f"The tokenizer makes tokens up to id {last}, and the {whose} has embeddings for {known} (vocab_size). "
+            "Words are added to both by tabkd.neural.add_tokens(model, tokenizer, words); elsewhere give the "
+            f"{whose}'s own tokenizer."
+        )
+
+
+def fitting(tokenizer: Any, model: Any) -> Any:
+    """A tokenizer as a model needs it: padding where no answer hangs on the others of a batch."""
+    check_tokens(tokenizer, model)
+    # On the left, padding moves a text's positions; XLNet counts them between tokens, and answers by the last place.
+    side = "left" if getattr(getattr(model, "sequence_summary", None), "summary_type", None) == "last" else "right"
+    if tokenizer.padding_side != side:
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.padding_side = side
+    return tokenizer
 
 
 class TextReader:

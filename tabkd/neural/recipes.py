@@ -68,16 +68,16 @@ def stages_of(
         raise ValueError("objective and stages are two ways to say what is learnt. Give one of them.")
     if stages is not None and (taught or not any(term.teacher for stage in stages for term in stage.objective)):
         return stages
-    if not taught:  # the control, or a plain fine-tuning, for as long
-        return [Stage([HardLabels()], epochs if stages is None else sum(stage.epochs for stage in stages))]
     two = two_terms(alpha, temperature)
-    if objective is None:
-        return [Stage(two, epochs)]
-    if isinstance(objective, str):
-        return _recipe(objective, two, epochs, student, teacher)
-    terms = terms_of(objective)
-    replaced = tuple(type(term) for term in terms)
-    return [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
+    if stages is None and isinstance(objective, str):
+        stages = _recipe(objective, two, epochs, student, teacher if taught else student)
+    elif stages is None:
+        terms = () if objective is None else terms_of(objective)
+        replaced = tuple(type(term) for term in terms)
+        stages = [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
+    if taught:
+        return stages
+    return [Stage([HardLabels()], sum(stage.epochs for stage in stages))]  # the control, or a plain fine-tuning
 
 
 def given_terms(objective: Any, stages: Stage | Sequence[Stage] | None) -> list[Term]:
@@ -133,10 +133,11 @@ def _tinybert() -> list[Term]:
 
 
 def _mobilebert(final: list[Term], epochs: float, student: nn.Module | None, teacher: nn.Module | None) -> list[Stage]:
-    counts = [getattr(getattr(model, "config", None), "num_hidden_layers", None) for model in (student, teacher)]
-    if None in counts:
+    ours, theirs = (getattr(getattr(model, "config", None), "num_hidden_layers", None) for model in (student, teacher))
+    if ours is None or theirs is None:
         raise ValueError("objective='mobilebert' teaches layer by layer: student and teacher must be transformers.")
-    return progressive(*counts, final=final, final_epochs=epochs)  # type: ignore[arg-type]
+    # All layers together take as long as the answers.
+    return progressive(ours, theirs, final=final, epochs=epochs / max(ours, 1), final_epochs=epochs)
 
 
 def pretraining_stages(

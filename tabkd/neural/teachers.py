@@ -17,9 +17,9 @@ from torch import nn
 from tabkd._compat import made_again
 from tabkd.links import align_classes
 from tabkd.neural.fingerprints import fingerprint
-from tabkd.neural.reading import ArrayReader, TextReader
+from tabkd.neural.reading import ArrayReader, TextReader, check_tokens
 
-__all__ = ["Taught", "answered", "log_soft_targets", "module_of"]
+__all__ = ["Taught", "answered", "log_soft_targets", "module_of", "unfrozen"]
 
 
 _TINY = np.finfo(np.float32).tiny
@@ -35,10 +35,14 @@ class Taught(BaseEstimator):
         return made_again(self, {n: v if n == "teacher" else clone(v, safe=False) for n, v in given.items()})
 
 
+def unfrozen(teacher: Any) -> Any:
+    """The estimator inside a frozen one."""
+    return teacher.estimator if isinstance(teacher, FrozenEstimator) else teacher
+
+
 def module_of(teacher: Any) -> nn.Module | None:
     """The module inside a teacher, if it has one."""
-    if isinstance(teacher, FrozenEstimator):
-        teacher = teacher.estimator
+    teacher = unfrozen(teacher)
     if isinstance(teacher, nn.Module):
         return teacher
     found = getattr(teacher, "model_", None)
@@ -126,16 +130,18 @@ def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
     ValueError
         If the teacher knows other classes.
     """
-    if isinstance(teacher, BaseEstimator):
+    method, kind = ("predict", "Regressor") if classes is None else ("predict_proba", "Classifier")
+    inner = unfrozen(teacher)
+    if hasattr(inner, method) and isinstance(teacher, BaseEstimator):
         check_is_fitted(teacher)
+    if not hasattr(inner, method) or (classes is not None and not hasattr(inner, "classes_")):
+        raise TypeError(
+            f"A teacher must have {method}{'' if classes is None else ' and classes_'}, and {type(inner).__name__} has "
+            f"not. Give a fitted one; Transformer{kind}.from_pretrained(folder) reads what was fine-tuned elsewhere."
+        )
     if classes is None:
         values = np.asarray(teacher.predict(X), dtype=np.float64)
         return values.reshape(len(values), -1)
-    if not (hasattr(teacher, "predict_proba") and hasattr(teacher, "classes_")):
-        raise TypeError(
-            f"A classifier's teacher must have predict_proba and classes_, and {type(teacher).__name__} has not. Give "
-            "a fitted classifier."
-        )
     known = np.asarray(teacher.classes_)
     unknown = np.setdiff1d(known, classes)
     if len(unknown) or len(known) != len(classes):
@@ -158,6 +164,8 @@ def _of_module(
 
     if classes is not None:
         _check_order(module, classes)
+    if isinstance(reader, TextReader):
+        check_tokens(reader.tokenizer, module, "teacher")
     lesson = Lesson(reader.encoded(reader.rows(X)))
     found: np.ndarray | None = None
     for rows, logits in predicted(module, lesson, reader, batch_size, device):
@@ -178,8 +186,8 @@ def _check_order(module: Any, classes: np.ndarray) -> None:
     theirs, ours = [str(known[i]) for i in sorted(known)], [str(label) for label in classes.tolist()]
     if theirs != ours and sorted(theirs) == sorted(ours):
         raise ValueError(
-            f"The teacher's outputs are in the order {theirs}, the labels of y in the order {ours}. Wrap the teacher "
-            "in a TransformerClassifier, or rename its labels (config.id2label)."
+            f"The teacher's outputs are in the order {theirs}, the labels of y in the order {ours}. Save it "
+            "with its tokenizer and give TransformerClassifier.from_pretrained(folder), which sorts them."
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
@@ -16,9 +17,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig
 from tabkd.neural.embedder import Untyped
 from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
+from tabkd.neural.fine_tuned import in_order, labels_of, read_fine_tuned
 from tabkd.neural.loading import bare, found, read_tokenizer, without_advice
 from tabkd.neural.networks import Affine
-from tabkd.neural.reading import TextReader, counts_from, positions_of
+from tabkd.neural.reading import TextReader, counts_from, fitting, positions_of
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
 
 __all__ = ["TransformerClassifier", "TransformerRegressor"]
@@ -72,11 +74,17 @@ class _Transformer(NeuralEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _reader(self, model: Any) -> TextReader:
-        tokenizer, model = read_tokenizer(self.tokenizer, self.model), bare(model)
+    def _reader(self, model: Any, *, by_name: bool = True) -> TextReader:
+        model = bare(model)
+        tokenizer = fitting(read_tokenizer(self.tokenizer, self.model), model)
         if counts_from(model) is None:
             model.config.pad_token_id = tokenizer.pad_token_id  # by which causal models find a text's last token
-        return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model), by_name=True)
+        return TextReader(tokenizer, self.max_length, self.text_columns, positions_of(model), by_name)
+
+    def _ready(self, model: Any) -> Self:
+        """Fitted, by a model that was trained elsewhere."""
+        self.n_outputs_, self.history_ = model.config.num_labels, []
+        return self._finished(model, self._reader(model, by_name=False))
 
     def _built(self, X: Any, n_outputs: int) -> nn.Module:
         """A model of its own to train, with a head of the right width."""
@@ -126,13 +134,13 @@ class _Transformer(NeuralEstimator):
         from tabkd.neural.onnx import export_text
 
         check_is_fitted(self, "model_")
+        options = {"text_columns": self.reader_.names or ("text",)} | options
         return export_text(
             self._exported(),
             self.reader_.tokenizer,
             path,
             classes=getattr(self, "classes_", None),
             max_length=self.reader_.max_length,
-            text_columns=self.reader_.names or ("text",),
             **options,
         )
 
@@ -176,7 +184,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
         starting points: 0.1 with a temperature of 4, or of 10.
     objective : str, Term, sequence of Term, or None
         What else is learnt from a teacher: a recipe (``"logits"``, ``"distilbert"``, ``"tinybert"``, ``"mobilebert"``,
-        ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher it rests.
+        ``"minilm"``), or terms, which come beside the two of the loss above. Without a teacher the labels are learnt,
+        for as many epochs.
         :class:`SelfDistillation` is a classifier's own teacher, and makes exits from which it may answer early.
     stages : Stage, sequence of Stage, or None
         Objectives one after the other, instead of ``objective`` and ``epochs``. Without a teacher, where terms need
@@ -232,6 +241,35 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     ['no', 'yes']
     """
 
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, classes: Any = None, **settings: Any) -> Self:
+        """Read a classifier that was fine-tuned elsewhere, with its tokenizer: fitted, as a teacher or to predict.
+
+        Parameters
+        ----------
+        folder : str or Path
+            As ``save_pretrained`` of transformers writes it, or a hub's name, where there is a network.
+        classes : sequence or None
+            Labels in the order of the model's logits, as they stand in ``y``; None is its own names for them, or 0, 1,
+            ... where it never named them (``LABEL_0``, ...). ``classes_`` and the model's outputs are sorted.
+        **settings
+            Of the estimator: ``tokenizer``, ``max_length``, ``text_columns``, ``batch_size``, ``device``.
+
+        Returns
+        -------
+        TransformerClassifier
+
+        Raises
+        ------
+        ValueError
+            If the folder has no trained head, or one that does not choose one of several labels, or ``classes`` are not
+            as many.
+        """
+        classifier = cls(folder, **settings)
+        model = read_fine_tuned(folder, classifier._task())
+        classifier.classes_ = in_order(model, labels_of(model, classes))
+        return classifier._ready(model)
+
     def _task(self) -> str:
         return "single_label_classification"
 
@@ -277,6 +315,33 @@ class TransformerRegressor(NeuralRegressorMixin, RegressorMixin, _Transformer):
     >>> model.fit(["good film", "bad film"] * 20, [5.0, 1.0] * 20).predict(["good film"]).shape
     (1,)
     """
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **settings: Any) -> Self:
+        """Read a regressor that was fine-tuned elsewhere, with its tokenizer: fitted, as a teacher or to predict.
+
+        Parameters
+        ----------
+        folder : str or Path
+            As ``save_pretrained`` of transformers writes it, or a hub's name, where there is a network. Its values are
+            taken as they are: what was trained here gives them at mean 0 and scale 1, and is kept by pickle.
+        **settings
+            Of the estimator: ``tokenizer``, ``max_length``, ``text_columns``, ``batch_size``, ``device``.
+
+        Returns
+        -------
+        TransformerRegressor
+
+        Raises
+        ------
+        ValueError
+            If the folder has no trained head, or one that gives labels.
+        """
+        regressor = cls(folder, **settings)
+        model = read_fine_tuned(folder, regressor._task())
+        n_outputs = model.config.num_labels
+        regressor.mean_, regressor.scale_ = np.zeros(n_outputs), np.ones(n_outputs)
+        return regressor._ready(model)
 
     def _exported(self) -> nn.Module:
         """The model with the targets' mean and scale behind its logits."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 from transformers import PreTrainedModel
 
+from tabkd.neural.base import Term
+from tabkd.neural.distiller import shape_of
 from tabkd.neural.fingerprints import fingerprint
 from tabkd.neural.lesson import Lesson, predicted
 from tabkd.neural.loading import filled
@@ -44,15 +46,18 @@ class Trainable(Taught):
         state = 0 if self.random_state is None and self.output_dir is not None else self.random_state
         return int(check_random_state(state).randint(np.iinfo(np.int32).max))
 
-    def _folder(self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int, *given: Any) -> Path:
+    def _folder(
+        self, stack: ExitStack, lesson: Any, stages: Sequence[Stage], seed: int, student: nn.Module, *given: Any
+    ) -> Path:
         """Where checkpoints go: a folder that this training alone finds again, with all else that it is ``given``."""
         if self.output_dir is None:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:
                 raise ValueError("Several processes need one folder for their checkpoints. Give output_dir=.")
             return Path(stack.enter_context(TemporaryDirectory()))
-        # Functions among them stand elsewhere in the memory of a process that goes on.
-        told = re.sub(r" at 0x[0-9a-f]+", "", repr((stages, self._arguments(seed))))
-        folder = Path(self.output_dir) / fingerprint(told, lesson.content, given)[:24]
+        terms = [[_told(term, student) for term in stage.objective] for stage in stages]
+        times = [(stage.epochs, stage.learning_rate) for stage in stages]
+        known_by = fingerprint(terms, times, self._arguments(seed), lesson.content, student, given)[:24]
+        folder = Path(self.output_dir) / known_by
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -98,6 +103,14 @@ class Trainable(Taught):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({name: v.model() if isinstance(v, _Packed) else v for name, v in state.items()})
+
+
+def _told(term: Term, student: nn.Module) -> list[Any]:
+    """A term in full; a function between layers is what it answers for those of the student."""
+    settings = dict(vars(term))
+    if callable(layers := settings.get("layers")):
+        settings["layers"] = [layers(m) for m in range(1, shape_of(student).layers + 1)]
+    return [type(term), settings]
 
 
 @dataclass(frozen=True)

@@ -204,10 +204,10 @@ def _check_arguments(settings: TrainingArguments, lesson: Any, watched: Lesson |
             "training_args has prediction_loss_only=True, but the best checkpoint is chosen by predictions. Leave it "
             "out, or give no evaluation rows."
         )
-    if watched is not None and settings.dataloader_drop_last and len(watched) < settings.eval_batch_size:
+    if settings.dataloader_drop_last and len(lesson) < settings.train_batch_size:
         raise ValueError(
-            f"training_args has dataloader_drop_last=True, which leaves none of {len(watched)} evaluation rows in "
-            f"batches of {settings.eval_batch_size}. Give more, or per_device_eval_batch_size=1."
+            f"training_args has dataloader_drop_last=True, which leaves none of {len(lesson)} rows in batches of "
+            f"{settings.train_batch_size}. Leave it out, or give a smaller batch_size."
         )
     for name in ("label_smoothing_factor", "neftune_noise_alpha"):
         if value := getattr(settings, name):
