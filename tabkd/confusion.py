@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["confusion_score", "matrix_score"]
+__all__ = ["confusion_score", "weighted_score"]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def confusion_score(scoring: Any, classes: np.ndarray) -> Callable[[Any, Any, An
     return _OF_TWO.get(scoring)
 
 
-def matrix_score(scoring: Any) -> Callable[[np.ndarray], float] | None:
+def _matrix_score(scoring: Any) -> Callable[[np.ndarray], float] | None:
     """A scorer of any number of classes' labels as a function of their confusion matrix, None if it is not known.
 
     Parameters
@@ -70,3 +70,47 @@ def matrix_score(scoring: Any) -> Callable[[np.ndarray], float] | None:
     if known is None:
         return None
     return lambda matrix: float(known(matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix).copy()))
+
+
+def weighted_score(
+    scoring: Any, classes: np.ndarray, codes: np.ndarray, predictions: np.ndarray, predicted: np.ndarray
+) -> Callable[[np.ndarray], float] | None:
+    """A score of classes as a function of the rows' weights, None if it is not known as one.
+
+    Parameters
+    ----------
+    scoring : str or callable
+    classes : ndarray of shape (n_classes,)
+    codes : ndarray of shape (n_samples,)
+        Of the true classes.
+    predictions : ndarray of shape (n_repeats, n_samples, n_classes)
+    predicted : ndarray of shape (n_repeats, n_samples)
+        Codes of the classes that they are taken for.
+
+    Returns
+    -------
+    callable or None
+    """
+    of_cells = confusion_score(scoring, classes)
+    if of_cells is not None:
+        cells = 2 * codes + predicted
+        return lambda weight: float(np.mean([of_cells(*np.bincount(one, weight, minlength=4)) for one in cells]))
+    of_matrix, n = _matrix_score(scoring), len(classes)
+    if of_matrix is not None:
+        pairs = n * codes + predicted
+        return lambda weight: float(
+            np.mean([of_matrix(np.bincount(one, weight, minlength=n * n).reshape(n, n)) for one in pairs])
+        )
+    if scoring != "roc_auc" or n != 2:
+        return None
+    places = [np.unique(repeat[:, 1], return_inverse=True)[1] for repeat in predictions]
+
+    def area(weight: np.ndarray) -> float:
+        areas = []
+        for place in places:
+            negative, positive = (np.bincount(place, weight * (codes == code)) for code in (0, 1))
+            below = np.cumsum(negative) - negative / 2  # ties count half
+            areas.append((positive * below).sum() / (positive.sum() * negative.sum()))
+        return float(np.mean(areas))
+
+    return area

@@ -16,14 +16,14 @@ import numpy as np
 from sklearn.metrics import accuracy_score, check_scoring, get_scorer, r2_score
 
 from tabkd._compat import is_regressor, scores_labels, takes_weights
-from tabkd.confusion import confusion_score, matrix_score
+from tabkd.confusion import weighted_score
 from tabkd.folds import Folds
 from tabkd.models import labels_of
 from tabkd.stored import StoredClassifier, StoredRegressor
 from tabkd.targets import Targets
 from tabkd.thresholds import is_tuned, tune_threshold
 
-__all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "name_of_score", "score_of", "weighted_score"]
+__all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "name_of_score", "score_of"]
 
 #: Bootstrap resamples for the standard error of a score that is not a mean over rows.
 N_BOOTSTRAP = 100
@@ -72,35 +72,6 @@ class Honest:
 
     chosen: np.ndarray
     without: list[np.ndarray]
-
-
-def weighted_score(
-    scoring: Any, classes: np.ndarray, codes: np.ndarray, judged: Judged
-) -> Callable[[np.ndarray], float] | None:
-    """A score of classes as a function of the rows' weights, None if it is not known as one."""
-    of_cells = confusion_score(scoring, classes)
-    if of_cells is not None:
-        cells = 2 * codes + judged.codes
-        return lambda weight: float(np.mean([of_cells(*np.bincount(one, weight, minlength=4)) for one in cells]))
-    of_matrix, n = matrix_score(scoring), len(classes)
-    if of_matrix is not None:
-        pairs = n * codes + judged.codes
-        return lambda weight: float(
-            np.mean([of_matrix(np.bincount(one, weight, minlength=n * n).reshape(n, n)) for one in pairs])
-        )
-    if scoring != "roc_auc" or n != 2:
-        return None
-    places = [np.unique(repeat[:, 1], return_inverse=True)[1] for repeat in judged.predictions]
-
-    def area(weight: np.ndarray) -> float:
-        areas = []
-        for place in places:
-            negative, positive = (np.bincount(place, weight * (codes == code)) for code in (0, 1))
-            below = np.cumsum(negative) - negative / 2  # ties count half
-            areas.append((positive * below).sum() / (positive.sum() * negative.sum()))
-        return float(np.mean(areas))
-
-    return area
 
 
 class Judge:
@@ -353,7 +324,9 @@ class Judge:
     def _of_counts(self, judged: Judged) -> Callable[[np.ndarray], float]:
         """The score as a function of how often each row is drawn."""
         classes, weight = self.targets.classes, self.targets.weight
-        found = None if classes is None else weighted_score(self.scoring, classes, self.targets.codes, judged)
+        found = None
+        if classes is not None:
+            found = weighted_score(self.scoring, classes, self.targets.codes, judged.predictions, judged.codes)
         if found is None:
             return lambda counts: self.score(judged, np.repeat(np.arange(len(counts)), counts))
         return lambda counts: found(counts if weight is None else counts * weight)

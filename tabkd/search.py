@@ -12,21 +12,17 @@ from typing import Any, Self
 import joblib
 import numpy as np
 import pandas as pd
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from tabkd._compat import clone_estimator, is_regressor, last_step, read_seed
+from tabkd._compat import clone_estimator, is_regressor, read_seed
 from tabkd.checks import check_whole
 from tabkd.estimator import DistilledEstimator
-from tabkd.families import BOOSTERS, family
-from tabkd.frames import column_positions
-from tabkd.privileged import SelectPrivileged
-from tabkd.rows import Rows, forget, read_rows
+from tabkd.rows import forget, read_rows
 from tabkd.settings import cross_fit_of, is_frozen
-from tabkd.spaces import Space, check_space, default_space, parameter_names
+from tabkd.spaces import Space, check_space, default_space, distillation_space, parameter_names
 from tabkd.stages import Stage, problem
 from tabkd.studies import quiet_optuna
 from tabkd.trials import MEASURES, Trials
@@ -245,11 +241,11 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.teacher_study_, self.teacher_results_ = stage.study, stage.results()
         return self.teacher_results_["params"][stage.choose()[0]]
 
-    def _search_students(
-        self, trials: Trials, teacher: dict[str, Any], seed: int | None, started: float
-    ) -> Stage:
+    def _search_students(self, trials: Trials, teacher: dict[str, Any], seed: int | None, started: float) -> Stage:
         """Trials of students and distillation."""
-        space = self._default_space(trials.rows) if self.space is None else self.space
+        space = self.space
+        if space is None:
+            space = distillation_space(self.estimator, trials.rows, costs=len(self.objectives) > 1)
         # Scores with one teacher say nothing of another: each has a study of its own.
         name = "student" if not teacher else f"student-{joblib.hash(sorted(map(str, teacher.items())))[:8]}"
         stage = self._stage(name, space, tuple(self.objectives), trials, seed)
@@ -303,29 +299,6 @@ class DistillationSearchCV(MetaEstimatorMixin, BaseEstimator):
             problem=problem(self.estimator, trials.rows, trials.folds, **trials.given), folds=trials.folds, seed=seed,
             teacher=name == "teacher",
         )  # fmt: skip
-
-    def _default_space(self, rows: Rows) -> dict[str, Any]:
-        estimator, costs = self.estimator, len(self.objectives) > 1
-        space = default_space(estimator.student, "student", rounds=(0.1, 1.0) if costs else None)
-        space["alpha"] = FloatDistribution(0.0, 1.0, step=0.05)  # 1 is no teacher at all
-        if hasattr(estimator.student, "fit_soft"):
-            space["temperature"] = FloatDistribution(1.0, 8.0, log=True)
-        if estimator.targets == "soft":
-            space["targets"] = CategoricalDistribution(["soft", "trusted"])
-        small = family(last_step(estimator.student)) not in BOOSTERS  # boosters gain too little for the time
-        labels_alone = getattr(last_step(estimator.student), "needs_labels", False)
-        if estimator.transfer is None and small and not rows.texts and not labels_alone:
-            space["transfer"] = CategoricalDistribution([None, "munge"])
-        sets = {"given": estimator.teacher_features, "student's": estimator.student_features}
-        if not hasattr(estimator.student_features, "get_support") and not is_frozen(estimator):
-            given, own = (column_positions(rows.X, spec, "columns") for spec in sets.values())
-            if set(given) != set(own):
-                if privileged := [position for position in given if position not in own]:
-                    sets["privileged"] = privileged
-                if len(privileged) > 1 and len(given) == rows.X.shape[1] > len(privileged):
-                    sets["student's and the best"] = SelectPrivileged(own)
-                space["teacher_features"] = sets
-        return space
 
     def _check(self) -> None:
         if not isinstance(self.estimator, DistilledEstimator):

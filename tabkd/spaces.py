@@ -10,10 +10,14 @@ from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tabkd._compat import last_step, nested_estimators
-from tabkd.families import family
+from tabkd.families import BOOSTERS, family
+from tabkd.frames import column_positions
+from tabkd.privileged import SelectPrivileged
+from tabkd.rows import Rows
+from tabkd.settings import is_frozen
 from tabkd.words import near
 
-__all__ = ["Space", "check_space", "default_space", "draw", "parameter_names"]
+__all__ = ["Space", "check_space", "default_space", "distillation_space", "draw", "parameter_names"]
 
 #: Nested parameter names to Optuna distributions, to lists of choices, or to choices by name; or a function of a trial.
 Space = Mapping[str, Any] | Callable[[Trial], Mapping[str, Any]]
@@ -106,6 +110,42 @@ def default_space(model: Any, prefix: str, *, rounds: tuple[float, float] | None
     place = next((n for n, part in model.get_params(deep=True).items() if part is last), None)
     path = prefix if place is None else f"{prefix}__{place}"
     return {f"{path}__{name}": distribution for name, distribution in space.items()}
+
+
+def distillation_space(estimator: Any, rows: Rows, *, costs: bool) -> dict[str, Any]:
+    """What students and distillation are drawn from, unless somebody says otherwise.
+
+    Parameters
+    ----------
+    estimator : DistilledEstimator
+    rows : Rows
+    costs : bool
+        Whether it counts what a student costs: it may have fewer trees then.
+
+    Returns
+    -------
+    dict
+    """
+    space = default_space(estimator.student, "student", rounds=(0.1, 1.0) if costs else None)
+    space["alpha"] = FloatDistribution(0.0, 1.0, step=0.05)  # 1 is no teacher at all
+    if hasattr(estimator.student, "fit_soft"):
+        space["temperature"] = FloatDistribution(1.0, 8.0, log=True)
+    if estimator.targets == "soft":
+        space["targets"] = CategoricalDistribution(["soft", "trusted"])
+    small = family(last_step(estimator.student)) not in BOOSTERS  # boosters gain too little for the time
+    labels_alone = getattr(last_step(estimator.student), "needs_labels", False)
+    if estimator.transfer is None and small and not rows.texts and not labels_alone:
+        space["transfer"] = CategoricalDistribution([None, "munge"])
+    sets = {"given": estimator.teacher_features, "student's": estimator.student_features}
+    if not hasattr(estimator.student_features, "get_support") and not is_frozen(estimator):
+        given, own = (column_positions(rows.X, spec, "columns") for spec in sets.values())
+        if set(given) != set(own):
+            if privileged := [position for position in given if position not in own]:
+                sets["privileged"] = privileged
+            if len(privileged) > 1 and len(given) == rows.X.shape[1] > len(privileged):
+                sets["student's and the best"] = SelectPrivileged(own)
+            space["teacher_features"] = sets
+    return space
 
 
 def parameter_names(estimator: Any) -> set[str]:

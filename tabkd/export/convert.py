@@ -51,7 +51,7 @@ def add_converted(graph: Graph, estimator: Any, inputs: Sequence[tuple[str, str,
         )
     except Exception as error:  # skl2onnx raises whatever its converters run into
         way_out = "Use trees, a linear model or a network, and steps that skl2onnx supports."
-        if getattr(getattr(estimator, "classes_", None), "dtype", None) == bool:
+        if np.asarray(getattr(estimator, "classes_", ())).dtype.kind == "b":
             way_out = "Make the labels text or whole numbers: skl2onnx knows no True and False."
         raise ValueError(
             f"{type(estimator).__name__} cannot be exported: {str(error).splitlines()[0]} {way_out}"
