@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["METADATA", "Answer", "OnnxPredictor", "text_of"]
+__all__ = ["METADATA", "Answer", "OnnxPredictor"]
 
 #: Key of the file's metadata.
 METADATA = "tabkd"
