@@ -17,7 +17,7 @@ from tabkd._compat import optional_import
 from tabkd.export.parity import TOLERANCE, ParityError
 from tabkd.files import output_path
 from tabkd.neural.networks import evaluating
-from tabkd.neural.onnx import OPSET, _check_model, _token_inputs, _tokenizer_json, _written
+from tabkd.neural.onnx import OPSET, _check_model, _running, _token_inputs, _tokenizer_json, _written
 from tabkd.neural.parity import random_tokens
 
 __all__ = ["export_spans"]
@@ -80,7 +80,8 @@ def export_spans(
     ]  # fmt: skip
     with evaluating(network):
         graph = _traced(network, feeds[-1])
-        proof = _proved(network, graph.SerializeToString(), feeds)
+        with _running():
+            proof = _proved(network, graph.SerializeToString(), feeds)
     told = {"tokenizer": _tokenizer_json(tokenizer, length), **settings, "proof": proof}
     for key, value in told.items():
         graph.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))

@@ -197,7 +197,7 @@ def _known_by(teacher: Any, X: Any, classes: np.ndarray | None, reader: Any) -> 
     if isinstance(own, ArrayReader | TextReader):  # tokenizer and settings show in what it makes of the rows
         module, given = module_of(teacher), own.encoded(own.rows(X))
         learnt = [getattr(teacher, name, None) for name in ("classes_", "mean_", "scale_")]
-        made = [repr(module), *(getattr(module, name, None) for name in ("config", "exit_confidence")), module, learnt]
+        made = [module, getattr(module, "exit_confidence", None), learnt]
     else:
         # Columns that the student leaves out may be what the teacher reads.
         whole = getattr(reader, "text_columns", None) is None
