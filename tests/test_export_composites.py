@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from catboost import CatBoostRegressor
+from conftest import needs_new_runtime
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -30,7 +31,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from tabkd import DistilledEstimator
-from tabkd.export import to_onnx
+from tabkd.export import ParityError, to_onnx
 from tabkd.runtime import OnnxPredictor
 
 N = 300
@@ -52,7 +53,7 @@ def reading_text(model):
 
 CLASSIFIERS = [
     CalibratedClassifierCV(FOREST, cv=3),
-    CalibratedClassifierCV(BOOSTED, cv=3, method="isotonic"),
+    CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=4), cv=3, method="isotonic"),
     CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=4), cv=3),
     CalibratedClassifierCV(GradientBoostingClassifier(n_estimators=4), cv=3, ensemble=False),
     CalibratedClassifierCV(LINE, cv=3, method="isotonic"),
@@ -137,6 +138,16 @@ def test_shares_that_lie_on_a_threshold_are_not_above_it(tmp_path):
     predictor = OnnxPredictor(model.to_onnx(tmp_path / "model.onnx"))
     np.testing.assert_array_equal(predictor.predict(steps), model.predict(steps))
     assert not predictor.predict_one({"a": 7.0}).label
+
+
+@needs_new_runtime
+def test_curves_that_are_too_steep_for_float32_ask_for_float64(tmp_path):
+    model = CalibratedClassifierCV(FOREST, cv=3, method="isotonic").fit(X, THREE)
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ParityError, match=r"isotonic calibration, whose curve is steeper .* precision='float64'"):
+        to_onnx(model, path, X=X)
+    found = OnnxPredictor(to_onnx(model, path, X=X, precision="float64")).predict_proba(X)
+    np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-12)
 
 
 def test_labels_that_skl2onnx_does_not_know_are_named(tmp_path):

@@ -204,6 +204,7 @@ def _add_calibrator(graph: Graph, value: str, calibrator: Any) -> str:
     if hasattr(calibrator, "a_"):
         scaled = graph.add("Mul", value, graph.constant(-float(calibrator.a_)))
         return graph.add("Sigmoid", graph.add("Sub", scaled, graph.constant(float(calibrator.b_))))
+    graph.steep = True
     # Isotonic: from the first value on, each segment adds its slope as far as the number reaches into it.
     ends, heights = (np.asarray(part, dtype=float) for part in (calibrator.X_thresholds_, calibrator.y_thresholds_))
     first = graph.constant(heights[:1])

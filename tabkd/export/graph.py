@@ -40,6 +40,8 @@ class Graph:
         self.opsets = {"": OPSET}
         #: Names of the estimators that skl2onnx converted: these may round otherwise than scikit-learn does.
         self.converted: list[str] = []
+        #: Whether a curve may be so steep that what float32 rounds shows in it.
+        self.steep = False
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = 0
 

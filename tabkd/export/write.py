@@ -144,6 +144,11 @@ def to_onnx(
                 f"{error} It may be due to {columns.coded_numbers}, categories that are numbers: a matrix holds their "
                 'codes, and none for numbers never seen, which a pipeline may read all the same. Give inputs="columns".'
             ) from error
+        if graph.steep and graph.dtype is np.float32:
+            raise ParityError(
+                f"{error} It may be due to an isotonic calibration, whose curve is steeper than float32 resolves. Give "
+                "precision='float64', or calibrate with method='sigmoid'."
+            ) from error
         if not graph.converted:
             raise
         raise ParityError(
