@@ -53,6 +53,7 @@ def reading_text(model):
 
 CLASSIFIERS = [
     CalibratedClassifierCV(FOREST, cv=3),
+    CalibratedClassifierCV(BOOSTED, cv=3),
     CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=4), cv=3, method="isotonic"),
     CalibratedClassifierCV(HistGradientBoostingClassifier(max_iter=4), cv=3),
     CalibratedClassifierCV(GradientBoostingClassifier(n_estimators=4), cv=3, ensemble=False),
@@ -98,7 +99,7 @@ def test_regressor_made_of_others(model, y, tmp_path):
     assert_file_answers_as(model.fit(X, y), X, tmp_path)
 
 
-@pytest.mark.parametrize("model", [CLASSIFIERS[0], CLASSIFIERS[6], CLASSIFIERS[9]], ids=str)
+@pytest.mark.parametrize("model", [CLASSIFIERS[0], CLASSIFIERS[7], CLASSIFIERS[10]], ids=str)
 def test_gaps_reach_the_trees_inside(model, tmp_path):
     distilled = DistilledEstimator(BOOSTED, model, alpha=1.0, cross_fit="folds", random_state=0).fit(GAPS, TWO)
     assert_file_answers_as(distilled, GAPS, tmp_path)
@@ -124,7 +125,7 @@ def test_classes_that_a_bag_never_saw(tmp_path):
     assert_file_answers_as(model, X, tmp_path)
 
 
-@pytest.mark.parametrize("model", [CLASSIFIERS[7], CLASSIFIERS[0]], ids=str)
+@pytest.mark.parametrize("model", [CLASSIFIERS[8], CLASSIFIERS[0]], ids=str)
 def test_thresholds_inside_are_proved(model, tmp_path):
     path = to_onnx(model.fit(X, TWO), tmp_path / "model.onnx", X=X)
     assert OnnxPredictor(path).metadata["proof"]["thresholds"] > 10

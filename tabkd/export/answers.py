@@ -131,9 +131,15 @@ def add_probabilities(table: Table, estimator: Any) -> str:
         bags = [(part, add_probabilities(own, part)) for own, part in _bags(table, estimator)]
         codes = np.arange(len(estimator.classes_))
         return table.graph.mean([add_placed(table.graph, value, part.classes_, codes) for part, value in bags])
-    if name == "CalibratedClassifierCV" and all(map(_is_calibrated, estimator.calibrated_classifiers_)):
+    if name == "CalibratedClassifierCV" and all(
+        part.method in ("sigmoid", "isotonic") and _responds(part.estimator)
+        for part in estimator.calibrated_classifiers_
+    ):
         return table.graph.mean([_add_calibrated(table, part) for part in estimator.calibrated_classifiers_])
-    if name == "StackingClassifier" and "predict" not in estimator.stack_method_:
+    if name == "StackingClassifier" and all(
+        method == "predict_proba" or (method == "decision_function" and _responds(part))
+        for part, method in zip(estimator.estimators_, estimator.stack_method_, strict=True)
+    ):
         return add_probabilities(_stacked(table, estimator), estimator.final_estimator_)
     if name == "MLPClassifier":
         return _with_complement(table.graph, _add_mlp(table.graph, estimator, _matrix(table)), estimator)
@@ -171,13 +177,6 @@ def _stacked(table: Table, estimator: Any) -> Table:
     return Table(graph, [*parts, *(table.parts if estimator.passthrough else [])], estimator.transform(table.sample))
 
 
-def _is_calibrated(fitted: Any) -> bool:
-    """Whether a calibrated model is one that is written here."""
-    last = last_step(fitted.estimator)
-    decides = _is_linear(last, regressor=False) or family(last) in BOOSTERS or "Gradient" in type(last).__name__
-    return fitted.method in ("sigmoid", "isotonic") and (decides or not hasattr(last, "decision_function"))
-
-
 def _add_calibrated(table: Table, fitted: Any) -> str:
     graph, response = table.graph, _add_response(table, fitted.estimator)
     parts = [
@@ -188,6 +187,14 @@ def _add_calibrated(table: Table, fitted: Any) -> str:
         return _both(graph, parts[0])
     proba = add_placed(graph, graph.concat(parts), fitted.estimator.classes_, fitted.classes)
     return add_normalized(graph, proba, len(fitted.classes))
+
+
+def _responds(estimator: Any) -> bool:
+    """Whether :func:`_add_response` knows a model: not the decision values of all."""
+    last = last_step(estimator)
+    linear = _is_linear(last, regressor=False) or type(last).__name__ == "LinearSVC"
+    boosted = family(last) in BOOSTERS or "Gradient" in type(last).__name__
+    return linear or boosted or not hasattr(last, "decision_function")
 
 
 def _add_response(table: Table, estimator: Any) -> str:
