@@ -22,6 +22,7 @@ from tabkd.families import BOOSTERS, averages_trees, family
 
 __all__ = [
     "Texts",
+    "add_both",
     "add_decision",
     "add_placed",
     "add_probabilities",
@@ -184,7 +185,7 @@ def _add_calibrated(table: Table, fitted: Any) -> str:
         for k, calibrator in enumerate(fitted.calibrators)
     ]
     if len(fitted.classes) == 2:
-        return _both(graph, parts[0])
+        return add_both(graph, parts[0])
     proba = add_placed(graph, graph.concat(parts), fitted.estimator.classes_, fitted.classes)
     return add_normalized(graph, proba, len(fitted.classes))
 
@@ -230,11 +231,12 @@ def _with_complement(graph: Graph, positive: str, estimator: Any) -> str:
     """Probabilities of both classes from that of the second; of more classes they are there already."""
     if len(estimator.classes_) > 2:
         return positive
-    return _both(graph, positive)
+    return add_both(graph, positive)
 
 
-def _both(graph: Graph, positive: str) -> str:
-    return graph.concat([graph.add("Sub", graph.constant(1.0), positive), positive])
+def add_both(graph: Graph, positive: str) -> str:
+    """Probabilities of both classes from that of the second."""
+    return graph.add("Add", graph.add("Mul", positive, graph.constant([[-1.0, 1.0]])), graph.constant([[1.0, 0.0]]))
 
 
 def _add_linked(graph: Graph, estimator: Any, scores: str, n_scores: int) -> str:

@@ -9,6 +9,7 @@ from tabkd.adapter import Adapter
 from tabkd.boosters import BoosterCrossEntropy, BoosterSoftmax
 from tabkd.export.answers import (
     Texts,
+    add_both,
     add_decision,
     add_placed,
     add_probabilities,
@@ -91,12 +92,7 @@ def add_tree_scores(graph: Graph, features: str, trees: Trees, link: str, classe
 
 def _completed(graph: Graph, scores: str, trees: Trees, link: str, classes: np.ndarray | None) -> str:
     both = classes is not None and len(classes) == 2 and link == "probability" and trees.n_outputs == 1
-    return _add_both(graph, scores) if both else scores
-
-
-def _add_both(graph: Graph, positive: str) -> str:
-    """Probabilities of both classes from that of the second."""
-    return graph.add("Add", graph.add("Mul", positive, graph.constant([[-1.0, 1.0]])), graph.constant([[1.0, 0.0]]))
+    return add_both(graph, scores) if both else scores
 
 
 def add_scores(table: Table, adapter: Adapter) -> str:
@@ -125,7 +121,7 @@ def add_scores(table: Table, adapter: Adapter) -> str:
     if is_regressor(estimator):
         scores = add_values(table, estimator)
         if adapter.link == "probability" and adapter.classes is not None and len(adapter.classes) == 2:
-            return _add_both(graph, scores)
+            return add_both(graph, scores)
         return scores
     seen = _seen(adapter)
     if adapter.link in ("logit", "softmax"):
