@@ -33,6 +33,11 @@ ROOT = Path(__file__).parent.parent
 READER = TextReader(TOKENIZER, None, None, 24)
 
 
+def test_tokens_are_kept_in_four_bytes_each():
+    tokens = READER.encoded(list(X[:3]))
+    assert [values.dtype for row in tokens for values in row.values()] == [np.dtype(np.int32)] * 9
+
+
 @pytest.fixture
 def kept(tmp_path):
     """Answers of a teacher from a folder that all of a test's teachers share."""

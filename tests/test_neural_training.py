@@ -248,6 +248,14 @@ def test_what_leaves_no_scores_is_refused():
         classifier(training_args={"prediction_loss_only": True}).fit(X[:40], Y[:40], eval_set=(X[40:60], Y[40:60]))
 
 
+def test_steps_that_every_stage_would_take_anew_are_refused():
+    two = [Stage(SoftLabels()), Stage(HardLabels())]
+    with pytest.raises(ValueError, match="max_steps=3, which each of 2 stages would take anew"):
+        classifier(teacher=classifier(epochs=1).fit(X[:40], Y[:40]), stages=two, training_args={"max_steps": 3}).fit(
+            X[:40], Y[:40]
+        )
+
+
 def test_dropping_the_only_batch_is_refused():
     with pytest.raises(ValueError, match=r"leaves none of 20 rows in batches of 32\. Leave it out"):
         classifier(training_args={"dataloader_drop_last": True}).fit(X[:20], Y[:20])

@@ -15,7 +15,7 @@ __all__ = ["SingleReader", "check_pairs", "check_texts"]
 class SingleReader(TextReader):
     """Texts by themselves: those of a pair become two rows of tokens."""
 
-    def collated_pairs(self, encoded: Sequence[tuple[dict[str, list[int]], ...]]) -> dict[str, Tensor]:
+    def collated_pairs(self, encoded: Sequence[tuple[dict[str, Any], ...]]) -> dict[str, Tensor]:
         """One batch, of shape (pairs, 2, length)."""
         batch = self.collated([text for pair in encoded for text in pair])
         return {name: values.unflatten(0, (-1, 2)) for name, values in batch.items()}

@@ -86,6 +86,11 @@ def train(
     ValueError
         If the weights leave what floating-point numbers can hold, or an argument is not for this training.
     """
+    if len(stages) > 1 and (steps := plan.arguments.get("max_steps", -1)) > 0:
+        raise ValueError(
+            f"training_args has max_steps={steps}, which each of {len(stages)} stages would take anew, and a control, "
+            "which has one stage, only once. Leave it out, and give epochs."
+        )
     if isinstance(lesson, Lesson):
         lesson = lesson.counting()
     with ExitStack() as stack:
