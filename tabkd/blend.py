@@ -77,7 +77,8 @@ class BlendedEstimator(Deployed, BaseComposition):
         Predicts from tables with the columns ``student_features_``.
     threshold_ : float or None
     student_predictions_ : ndarray of shape (n_samples, n_classes) or (n_samples, n_outputs)
-        Honest predictions of the blend for every row.
+        Members' honest predictions for every row, by ``weights_``, which all rows found: ``score_`` says what to expect,
+        not a score of these.
     student_features_ : list
         Names (or positions) of the columns that members with some weight need.
     classes_ : ndarray of shape (n_classes,)

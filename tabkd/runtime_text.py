@@ -6,18 +6,45 @@ Complete in itself beside ``runtime.py``: copy both to where the rest of tabkd i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-__all__ = ["TOKENIZER", "TextReader"]
+__all__ = ["TOKENIZER", "TextReader", "check_text", "slices"]
 
 #: Key of the tokenizer in a file's metadata.
 TOKENIZER = "tabkd.tokenizer"
 #: Rows at once where nobody says how many: more are not faster, and attention takes memory for each.
 _BATCH_SIZE = 32
+#: Characters that are tokenised at a time: on the way each takes forty bytes, what is cut off from a text included.
+_AT_ONCE = 1 << 20
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise where a text holds what no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where} holds {text[error.start]!r}, half a character, which no tokenizer reads. Replace it: "
+            "text.encode(errors='replace').decode()."
+        ) from None
+
+
+def slices(rows: Iterable[Any], size: int = _AT_ONCE) -> Iterator[list[Any]]:
+    """Texts, or tuples of them, in their order: as many at a time as come to ``size`` characters."""
+    held: list[Any] = []
+    length = 0
+    for row in rows:
+        held.append(row)
+        length += 1 + (len(row) if isinstance(row, str) else sum(map(len, row)))
+        if length > size:
+            yield held
+            held, length = [], 0
+    if held:
+        yield held
 
 
 class TextReader:
@@ -69,8 +96,8 @@ class TextReader:
         ValueError
             If there are no rows, a column is missing, or something is no text; the row is named.
         """
-        if isinstance(X, str | bytes):
-            raise ValueError("X is one text. Give a list of texts, or use predict_one.")
+        if hasattr(X, "columns") and not any(isinstance(name, str) for name in _names(X)):
+            X = X.to_numpy()  # a frame without names
         if isinstance(X, Mapping) or hasattr(X, "columns"):
             cells = [_listed(self._column(X, name)) for name in self.columns]
             if len({len(column) for column in cells}) > 1:
@@ -86,14 +113,15 @@ class TextReader:
                     raise ValueError(
                         f'Row {number} (from 0) holds {text!r}, but texts must be strings. "" is an empty text.'
                     )
+                check_text(text, f"Row {number} (from 0)")
         return rows
 
     def tokens(self, rows: Sequence[tuple[str, ...]]) -> list[dict[str, list[int]]]:
         """The model's inputs for each row, without padding."""
-        texts = [row[0] if len(row) == 1 else row for row in rows]
         found = [
             {"input_ids": e.ids, "attention_mask": e.attention_mask, "token_type_ids": e.type_ids}
-            for e in self._tokenizer.encode_batch(texts)
+            for part in slices(rows)
+            for e in self._tokenizer.encode_batch([row[0] if len(row) == 1 else row for row in part])
         ]
         # Where a tokenizer adds nothing of its own, an empty text is one padding token that is looked at.
         nothing = {**{name: [value] for name, value in self._padding.items()}, "attention_mask": [1]}
@@ -123,7 +151,7 @@ class TextReader:
             ) from error
 
     def _column(self, X: Any, name: str) -> Any:
-        if name not in (X if isinstance(X, Mapping) else X.columns):
+        if name not in _names(X):
             raise ValueError(f"The table lacks the column {name!r}. This model needs {self.columns}.")
         return X[name]
 
@@ -139,8 +167,15 @@ class TextReader:
         return texts
 
 
+def _names(table: Any) -> Any:
+    # What pyarrow calls columns are their values.
+    return table.schema.names if type(table).__module__.startswith("pyarrow") else getattr(table, "columns", table)
+
+
 def _listed(values: Any) -> list[Any]:
-    for method in ("to_list", "tolist"):
+    if isinstance(values, str | bytes):
+        raise ValueError("X is one text. Give a list of texts, or use predict_one.")
+    for method in ("to_list", "tolist", "to_pylist"):
         if hasattr(values, method):
             return getattr(values, method)()
     return list(values)

@@ -38,6 +38,7 @@ from transformers import (
 )
 
 from tabkd import DistilledEstimator
+from tabkd.export import to_onnx
 from tabkd.neural import (
     Attention,
     Distances,
@@ -187,6 +188,24 @@ def test_a_teachers_values_are_learnt_where_all_labels_are_one():
     assert model.fit_soft(data, soft, y=np.zeros(len(data))).score(data, soft) > 0.9
 
 
+def test_rows_of_a_table_of_values_may_have_none():
+    data, values = POINTS[:, None].astype(np.float32), pd.DataFrame({"a": POINTS, "b": -POINTS}, dtype="Float64")
+    teacher = LinearRegression().fit(data, values)
+    values.iloc[::2] = pd.NA
+    model = ModuleRegressor(nn.Linear(1, 2), teacher=teacher, learning_rate=0.1, random_state=0).fit(data, values)
+    np.testing.assert_allclose(model.mean_, values[1::2].mean())
+
+
+def test_evaluation_rows_may_stand_in_a_list():
+    model = classifier(config(1, 16), epochs=1).fit(X[:40], Y[:40], eval_set=[(X[40:80], Y[40:80])])
+    assert len(model.history_) == 1
+
+
+def test_several_evaluation_sets_are_refused():
+    with pytest.raises(ValueError, match=r"eval_set must be one tuple \(X, y\), got \[\(\["):
+        classifier(config(1, 16), epochs=1).fit(X[:40], Y[:40], eval_set=[(X[:40], Y[:40])] * 2)
+
+
 def test_other_values_than_the_only_one_of_the_fit_are_scored_as_they_are():
     data, one = digits()[0], np.ones(600)
     model = ModuleRegressor(nn.Linear(64, 1), epochs=1, random_state=0).fit(data, one, eval_set=(data, 3 * one))
@@ -208,6 +227,19 @@ def test_sample_weights_of_zero_leave_rows_out():
     y[:60] = np.where(Y[:60] == "yes", "no", "yes")
     weight = np.r_[np.zeros(60), np.ones(len(Y) - 60)]
     assert classifier().fit(X, y, sample_weight=weight).score(X[:60], Y[:60]) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["texts", "arrays"])
+def test_values_of_weight_zero_are_of_no_account(kind):
+    rows, values = X[:40], POINTS[:40].astype(float)
+    values[:4], weight = 1e7, np.r_[np.zeros(4), np.ones(36)]
+    settings = {"epochs": 0.1, "random_state": 0, "device": "cpu"}
+    if kind == "texts":
+        model = TransformerRegressor(config(1, 16), tokenizer=TOKENIZER, **settings)
+    else:
+        model, rows = ModuleRegressor(nn.Linear(1, 1), **settings), POINTS[:40, None].astype(np.float32)
+    model.fit(rows, values, sample_weight=weight)
+    np.testing.assert_array_equal([model.mean_[0], model.scale_[0]], [values[4:].mean(), values[4:].std()])
 
 
 def test_size_of_equal_weights_changes_nothing():
@@ -458,6 +490,11 @@ def test_file_of_a_regressor_answers_as_the_estimator_whatever_its_head(tmp_path
     regressor = TransformerRegressor(model, **settings).fit(X, POINTS * 100.0 + 5000)
     predictor = OnnxPredictor(regressor.to_onnx(tmp_path / "model.onnx", texts=X[:20]))
     np.testing.assert_allclose(predictor.predict(X), regressor.predict(X), rtol=1e-6)
+
+
+def test_file_of_a_network_that_reads_texts_is_its_own_to_write(teacher, tmp_path):
+    with pytest.raises(ValueError, match=r"TransformerClassifier writes its file itself. Call its own to_onnx\(path\)"):
+        to_onnx(teacher, tmp_path / "model.onnx", X=X[:20])
 
 
 def test_student_of_a_distilled_estimator_is_exported(tmp_path):

@@ -17,6 +17,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
 from transformers import (
     BartConfig,
     BertForSequenceClassification,
@@ -24,8 +26,12 @@ from transformers import (
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
     DistilBertConfig,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+    XLNetConfig,
 )
 
+from tabkd import runtime_text
 from tabkd.export.parity import ParityError
 from tabkd.neural import (
     Attention,
@@ -39,8 +45,11 @@ from tabkd.neural import (
     empty_student,
     progressive,
 )
+from tabkd.neural.corpus import lines
 from tabkd.neural.distiller import Distiller
 from tabkd.neural.onnx import export_module
+from tabkd.neural.reading import TextReader
+from tabkd.runtime import OnnxPredictor
 from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
 
 
@@ -59,8 +68,9 @@ def teacher():
         (["good", 3, "bad"], TypeError, r"Row 1 holds 3 \(int\)"),
         ("good", TypeError, "X is one string"),
         ([("a", "b", "c")], ValueError, "Row 0 holds 3 texts"),
+        (["good", "bad\ud83d"], ValueError, r"Row 1 holds '\\ud83d', half a character.*errors='replace'"),
     ],
-    ids=["none", "number", "string", "triple"],
+    ids=["none", "number", "string", "triple", "surrogate"],
 )
 def test_what_is_no_text_is_refused(teacher, texts, error, message):
     with pytest.raises(error, match=message):
@@ -69,6 +79,85 @@ def test_what_is_no_text_is_refused(teacher, texts, error, message):
 
 def test_empty_text_works(teacher):
     assert teacher.predict_proba([""]).shape == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """Fitted with a tokenizer that adds no token of its own."""
+    words = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    given = GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=24, vocab_size=16, bos_token_id=2, eos_token_id=3)
+    return classifier(given, tokenizer=tokenizer, max_length=24, epochs=1, batch_size=1).fit(["", *X[:20]], Y[:21])
+
+
+def test_empty_texts_are_answered_where_a_tokenizer_adds_nothing(silent):
+    beside = silent.predict_proba(["", X[0]])[:1]
+    np.testing.assert_allclose(silent.predict_proba(["", " "]), np.repeat(beside, 2, axis=0), atol=1e-6)
+
+
+def test_file_answers_an_empty_text_as_the_estimator_does(silent, tmp_path):
+    predictor = OnnxPredictor(silent.to_onnx(tmp_path / "model.onnx"))
+    np.testing.assert_allclose(predictor.predict_proba(["", X[0]]), silent.predict_proba(["", X[0]]), atol=1e-6)
+
+
+def test_empty_text_that_the_file_reads_otherwise_is_found(silent, tmp_path, monkeypatch):
+    rightly = runtime_text.TextReader.tokens
+    unknown = {"input_ids": [1], "attention_mask": [1], "token_type_ids": [0]}
+    monkeypatch.setattr(
+        runtime_text.TextReader,
+        "tokens",
+        lambda self, rows: [
+            unknown if row == ("",) else found for row, found in zip(rows, rightly(self, rows), strict=True)
+        ],
+    )
+    with pytest.raises(ParityError, match=r"its tokenizer makes \[1\] of '', .* \[0\]"):
+        silent.to_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("form", ["array", "chunked_array", "table", "dict"])
+def test_columns_of_texts_are_read_whatever_holds_them(teacher, form):
+    pyarrow = pytest.importorskip("pyarrow")
+    make = {"array": pyarrow.array, "chunked_array": lambda texts: pyarrow.chunked_array([texts])}
+    make |= {"table": lambda texts: pyarrow.table({"text": texts}), "dict": lambda texts: {"text": texts}}
+    np.testing.assert_array_equal(teacher.predict_proba(make[form](X[:5])), teacher.predict_proba(X[:5]))
+
+
+def test_corpus_may_be_an_array_of_pyarrow():
+    pyarrow = pytest.importorskip("pyarrow")
+    assert list(lines(pyarrow.array(X[:5]))) == X[:5]
+
+
+@pytest.mark.parametrize("form", ["table", "dict"])
+def test_corpus_that_is_a_table_is_named_by_its_columns(form):
+    table = {"text": X[:2], "number": [1, 2]}
+    with pytest.raises(TypeError, match=r"a table of the columns \['text', 'number'\]"):
+        list(lines(pytest.importorskip("pyarrow").table(table) if form == "table" else table))
+
+
+def test_half_a_character_in_a_corpus_is_named():
+    with pytest.raises(ValueError, match=r"Text 1 holds '\\ud83d', half a character"):
+        list(lines(["good", "bad\ud83d"]))
+
+
+def test_place_of_a_column_is_as_good_as_its_name():
+    table = pd.DataFrame({"number": 1, "text": X})
+    model = classifier(text_columns=1, epochs=0.1).fit(table, Y)
+    np.testing.assert_array_equal(model.predict_proba(table), model.predict_proba(X))
+    assert model.reader_.names == ("text",)
+
+
+def test_long_texts_are_tokenised_some_at_a_time():
+    found = []
+
+    class Counting(BertTokenizerFast):
+        def __call__(self, texts, **options):
+            found.append(len(texts))
+            return super().__call__(texts, **options)
+
+    reader = TextReader(Counting(vocab=VOCABULARY), 24, None, 24)
+    assert len(reader.encoded(["x" * (1 << 20), "good", "bad"])) == 3
+    assert found == [1, 2]
 
 
 def test_longer_texts_are_cut(teacher):
@@ -131,6 +220,13 @@ def test_encoder_with_a_decoder_is_refused_where_terms_look_inside(teacher, obje
     student = classifier(BartConfig(**sizes, eos_token_id=VOCABULARY["[SEP]"]), teacher=teacher, objective=objective)
     with pytest.raises(ValueError, match=r"BartForSequenceClassification has an encoder and a decoder\. .*SoftLabels"):
         student.fit(X, Y)
+
+
+def test_model_that_answers_by_the_last_place_makes_no_file(tmp_path):
+    given = XLNetConfig(vocab_size=16, d_model=16, n_layer=1, n_head=2, d_inner=32)
+    model = classifier(given, max_length=24, epochs=0.1).fit(X, Y)
+    with pytest.raises(ValueError, match="XLNetForSequenceClassification answers by the last place of a row"):
+        model.to_onnx(tmp_path / "model.onnx")
 
 
 def test_graph_that_does_not_run_is_not_written(tmp_path):

@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from tabkd import DistilledEstimator
-from tabkd.neural import Hidden, TransformerClassifier, TransformerRegressor
+from tabkd.neural import EmbeddingStudent, Hidden, TransformerClassifier, TransformerRegressor
+from tabkd.neural.embedder import Embedder, write_folder
 from tabkd.neural.fine_tuned import in_order
 from tabkd.runtime import OnnxPredictor
 
@@ -119,6 +120,23 @@ def test_heads_of_every_family_are_sorted(given):
         before = model(input_ids=ids).logits
         assert in_order(model, np.array(["c", "a", "b"])).tolist() == ["a", "b", "c"]
         torch.testing.assert_close(model(input_ids=ids).logits, before[:, [1, 2, 0]])
+
+
+@pytest.mark.parametrize("use", ["from_pretrained", "fit"])
+def test_folder_without_a_tokenizer_is_refused(tmp_path, use):
+    unnamed(2).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"There is no tokenizer in '.*'\. Save .* or give tokenizer="):
+        if use == "fit":
+            classifier(tmp_path, tokenizer=None).fit(X, Y)
+        TransformerClassifier.from_pretrained(tmp_path)
+
+
+def test_folder_of_vectors_without_a_tokenizer_is_refused(tmp_path):
+    write_folder(Embedder(BertModel(config(1))), TOKENIZER, 24, tmp_path)
+    for path in tmp_path.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="There is no tokenizer in"):
+        EmbeddingStudent.from_pretrained(tmp_path)
 
 
 def unnamed(n_labels, **settings):

@@ -22,6 +22,8 @@ transformers = pytest.importorskip("transformers")
 
 from torch import nn  # noqa: E402
 from transformers import (  # noqa: E402
+    AlbertConfig,
+    AlbertForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertTokenizer,
@@ -31,6 +33,8 @@ from transformers import (  # noqa: E402
     DebertaV2ForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
     MobileBertConfig,
     MobileBertForSequenceClassification,
 )
@@ -153,6 +157,14 @@ def test_pairs_of_texts(tmp_path, tokenizer):
     np.testing.assert_allclose(predictor.predict_proba(frame), answers, atol=1e-5)
 
 
+def test_frame_without_names_is_read_by_position(tmp_path, tokenizer):
+    names, frame = ["first", "second"], pd.DataFrame(PAIRS)
+    path = tmp_path / "model.onnx"
+    export_text(vivid(bert), tokenizer, path, max_length=24, classes=CLASSES, text_columns=names, texts=frame)
+    predictor = OnnxPredictor(path)
+    np.testing.assert_array_equal(predictor.predict_proba(frame), predictor.predict_proba(PAIRS))
+
+
 def test_one_logit_is_a_regression(tmp_path, tokenizer):
     model = vivid(bert, num_labels=1)
     predictor = OnnxPredictor(export_text(model, tokenizer, tmp_path / "model.onnx", max_length=24))
@@ -166,6 +178,29 @@ def test_one_logit_is_a_regression(tmp_path, tokenizer):
 def test_texts_come_in_any_container(written, container):
     predictor = OnnxPredictor(written[0])
     np.testing.assert_array_equal(predictor.predict_proba(container(TEXTS)), predictor.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize("kind", ["chunked_array", "table", "RecordBatch"])
+def test_texts_come_from_pyarrow(written, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"number": range(len(TEXTS)), "text": TEXTS})
+    given = {"table": table, "RecordBatch": table.to_batches()[0], "chunked_array": table["text"]}
+    predictor = OnnxPredictor(written[0])
+    np.testing.assert_array_equal(predictor.predict_proba(given[kind]), predictor.predict_proba(TEXTS))
+
+
+def test_long_texts_are_tokenised_some_at_a_time(written, monkeypatch):
+    predictor, found = OnnxPredictor(written[0]), []
+
+    class Counting:
+        def encode_batch(self, texts):
+            found.append(len(texts))
+            return self.whole.encode_batch(texts)
+
+    Counting.whole = predictor._text._tokenizer
+    monkeypatch.setitem(vars(predictor._text), "_tokenizer", Counting())
+    assert len(predictor.predict(["x" * (1 << 20), "good", "bad"])) == 3
+    assert found == [1, 2]
 
 
 def test_one_text_is_answered_as_among_many(written):
@@ -293,6 +328,8 @@ def test_model_too_large_for_one_file_is_refused(tmp_path, tokenizer):
         (["fine", float("nan")], "Row 1 .* holds nan"),
         ([("a", "b")], "holds 2 texts, but this model reads 1"),
         ({"title": ["a"]}, "lacks the column 'text'"),
+        ({"text": "a good film"}, "X is one text"),
+        (["fine", "bad\ud83d"], r"Row 1 .* holds '\\ud83d', half a character"),
     ],
 )
 def test_bad_texts(written, X, message):
@@ -434,12 +471,51 @@ def test_loss_in_the_file_is_that_of_batches_or_of_single_texts(exact, tmp_path,
     assert made.metadata["quantized"]["drop"] == pytest.approx(drop, abs=1e-6)
 
 
+def albert():
+    sizes = {**BERT, "hidden_size": 128, "intermediate_size": 256, "embedding_size": 16}
+    return AlbertForSequenceClassification(AlbertConfig(**{**SMALL, **sizes}))
+
+
+def gpt2():
+    sizes = {"n_embd": 64, "n_layer": 1, "n_head": 2, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    return GPT2ForSequenceClassification(GPT2Config(**SMALL, **sizes))
+
+
+@pytest.mark.parametrize("family", [albert, gpt2])
+def test_int8_reaches_weights_that_layers_share_and_those_of_gpt2(family, tmp_path, tokenizer):
+    options = {"max_length": 24, "classes": CLASSES, "texts": LONG}
+    exact, small = (
+        export_text(vivid(family), tokenizer, tmp_path / f"{more}.onnx", **options, quantize=more, max_drop=0.9)
+        for more in (None, "int8")
+    )
+    assert small.stat().st_size < 0.6 * exact.stat().st_size
+
+
+def test_file_that_int8_makes_no_smaller_is_written_with_a_warning(tmp_path, tokenizer):
+    options = {"max_length": 24, "classes": CLASSES, "texts": LONG, "quantize": "int8", "max_drop": 0.9}
+    with pytest.warns(UserWarning, match=r"int8 takes \d+ bytes, and float32 takes \d+: .* Keep float32"):
+        path = export_text(vivid(bert), tokenizer, tmp_path / "int8.onnx", **options)
+    assert path.exists()
+
+
+def test_loss_is_the_mean_over_outputs_whatever_their_scales(tmp_path, tokenizer):
+    model = vivid(bert, num_labels=3, hidden_size=64)
+    with torch.no_grad():
+        model.classifier.weight[0] *= 1e4
+    exact = export_text(model, tokenizer, tmp_path / "exact.onnx", max_length=24)
+    made = OnnxPredictor(quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0.5))
+    true = OnnxPredictor(exact).predict(LONG)
+    scores = [r2_score(true, answers) for answers in (made.predict(LONG), [made.predict_one(text) for text in LONG])]
+    assert made.metadata["quantized"]["drop"] == pytest.approx(1 - min(scores), abs=1e-6)
+
+
 def test_int8_that_loses_more_than_allowed_is_not_written(exact, tmp_path):
     with pytest.raises(QuantizationError, match=r"best loses \d\.\d{4} of R² on 60 rows, more than max_drop 0"):
         quantize(exact, tmp_path / "int8.onnx", LONG, max_drop=0)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:int8 takes")
 def test_only_the_part_that_suffers_stays_in_float(tmp_path, tokenizer):
     path = export_text(
         deaf(), tokenizer, tmp_path / "int8.onnx", max_length=24, texts=LONG, quantize="int8", max_drop=0.2
@@ -449,6 +525,7 @@ def test_only_the_part_that_suffers_stays_in_float(tmp_path, tokenizer):
     assert min(attempt["drop"] for attempt in report["attempts"][:4]) > 0.2
 
 
+@pytest.mark.filterwarnings("ignore:int8 takes")
 def test_accuracy_is_measured_where_labels_are_known(tmp_path, tokenizer):
     labels = np.resize(CLASSES, len(LONG))
     path = export_text(

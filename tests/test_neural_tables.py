@@ -195,6 +195,14 @@ def test_rows_of_weight_zero_are_as_if_they_were_not_there(network, table, two):
     np.testing.assert_array_equal(*(fitted.predict_proba(table) for fitted in fits))
 
 
+@pytest.mark.parametrize("network", REGRESSORS, ids=lambda network: type(network).__name__)
+def test_values_of_rows_of_weight_zero_leave_the_others_alone(network, numbers):
+    kept, values = np.arange(len(numbers)) % 9 > 0, numbers["a"].to_numpy()
+    weighed = clone(network).fit(numbers, np.where(kept, values, 1e7), sample_weight=kept)
+    without = clone(network).fit(numbers[kept], values[kept])
+    np.testing.assert_array_equal(weighed.predict(numbers), without.predict(numbers))
+
+
 @both
 def test_pickled_network_answers_alike(network, table, two):
     fitted = clone(network).fit(table, two)

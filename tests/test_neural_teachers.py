@@ -26,7 +26,7 @@ from transformers import BertForMaskedLM, BertForSequenceClassification, BertTok
 
 from tabkd.neural import MaskedLanguageModel, SelfDistillation, TransformerRegressor
 from tabkd.neural.reading import ArrayReader, TextReader
-from tabkd.neural.teachers import log_soft_targets
+from tabkd.neural.teachers import answered, log_soft_targets
 from tests.neural_data import POINTS, TOKENIZER, VOCABULARY, X, Y, classifier, config
 
 ROOT = Path(__file__).parent.parent
@@ -97,6 +97,29 @@ def test_columns_that_the_teacher_reads_alone_are_read(kept):
     reader = TextReader(TOKENIZER, None, "short", 24)
     first, second = (kept(teacher, table, teacher.classes_, reader) for table in tables)
     np.testing.assert_array_equal(first, second[::-1])
+
+
+def test_columns_of_other_names_are_another_table(kept):
+    table = pd.DataFrame({"first": X, "second": X[::-1]})
+    teacher = make_pipeline(make_column_transformer((TfidfVectorizer(), "first")), LogisticRegression()).fit(table, Y)
+    readers = TextReader(TOKENIZER, None, None, 24), TextReader(TOKENIZER, None, "first", 24)
+    swapped = table.set_axis(["second", "first"], axis=1)
+    for reader in readers:
+        first, second = (kept(teacher, rows, teacher.classes_, reader) for rows in (table, swapped))
+        np.testing.assert_array_equal(first, second[::-1])
+
+
+def test_labels_that_became_texts_meet_on_their_text():
+    numbers = np.arange(len(X)) % 12
+    teacher = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(X, numbers.astype(str))
+    found = np.exp(answered(teacher, X, np.arange(12)))
+    np.testing.assert_allclose(found[:, 10], teacher.predict_proba(X)[:, teacher.classes_.tolist().index("10")])
+
+
+def test_teacher_of_other_labels_is_told_how_to_name_them():
+    teacher = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(X, Y)
+    with pytest.raises(ValueError, match=r"from_pretrained\(folder, classes=\[\.\.\.\]\) names those"):
+        answered(teacher, X, np.array([0, 1]))
 
 
 def test_same_teacher_is_asked_once(kept, tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -25,13 +26,14 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from torch import nn
 from torch.nn import functional as F
-from transformers import BertForSequenceClassification
+from transformers import BertForMaskedLM, BertForSequenceClassification, TrainingArguments
 
 from tabkd import DistilledEstimator
 from tabkd.neural import (
     Attention,
     HardLabels,
     Hidden,
+    MaskedLanguageModel,
     ModuleClassifier,
     ModuleRegressor,
     Relations,
@@ -43,7 +45,10 @@ from tabkd.neural import (
 )
 from tabkd.neural.distiller import Distiller
 from tabkd.neural.fingerprints import fingerprint
+from tabkd.neural.lesson import Lesson
 from tabkd.neural.recipes import RECIPES, pretraining_stages, stages_of
+from tabkd.neural.trainer import LengthGrouped
+from tabkd.neural.training import seeded_globals
 from tabkd.runtime import OnnxPredictor
 from tests.neural_data import TOKENIZER, X, Y, classifier, config, digits, layers, without_dropout
 
@@ -194,13 +199,37 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
         assert torch.equal(value, resumed.model_.state_dict()[name]), name
 
 
-def test_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
+def test_training_by_length_goes_on_as_if_it_had_not_been_killed(tmp_path):
+    often = {"train_sampling_strategy": "group_by_length", "save_steps": 2, "save_total_limit": None}
+    settings = {"output_dir": tmp_path, "epochs": 2, "batch_size": 16, "training_args": often}
+    whole = classifier(**settings).fit(X[:80], Y[:80]).predict_proba(X)
+    (stage,) = tmp_path.glob("*/stage-0")
+    (stage / "student.pt").unlink()
+    for later in ("checkpoint-8", "checkpoint-10"):
+        shutil.rmtree(stage / later)
+    np.testing.assert_array_equal(classifier(**settings).fit(X[:80], Y[:80]).predict_proba(X), whole)
+
+
+def test_order_by_length_is_the_same_in_every_process():
+    lesson = Lesson([{"input_ids": np.arange(1 + row % 7)} for row in range(50)]).counting()
+    orders = []
+    for seed in (0, 1):  # of the process
+        with seeded_globals(seed):
+            sampler = LengthGrouped(8, lesson.lengths, seed=5)
+            sampler.set_epoch(3)
+            orders.append([*sampler])
+    sampler.set_epoch(4)
+    assert orders[0] == orders[1] != [*sampler]
+
+
+@pytest.mark.parametrize(("file", "content"), [("model.safetensors", b"half"), ("trainer_state.json", b'{"best')])
+def test_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path, file, content):
     fitted = classifier(output_dir=tmp_path, epochs=2).fit(X[:40], Y[:40])
     (stage,) = tmp_path.glob("*/stage-0")
     (stage / "student.pt").unlink()
     half = stage / "checkpoint-99"
     half.mkdir()
-    (half / "model.safetensors").write_bytes(b"half")
+    (half / file).write_bytes(content)
     again = classifier(output_dir=tmp_path, epochs=2).fit(X[:40], Y[:40])
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
 
@@ -243,9 +272,71 @@ def test_what_trainer_does_to_bare_transformers_is_refused(arguments, message):
         classifier(epochs=1, training_args=arguments).fit(X[:40], Y[:40])
 
 
-def test_what_leaves_no_scores_is_refused():
-    with pytest.raises(ValueError, match=r"prediction_loss_only=True, .* Leave it out"):
-        classifier(training_args={"prediction_loss_only": True}).fit(X[:40], Y[:40], eval_set=(X[40:60], Y[40:60]))
+@pytest.mark.parametrize(
+    "arguments", [{"prediction_loss_only": True}, {"batch_eval_metrics": True}, {"eval_do_concat_batches": False}]
+)
+def test_what_leaves_no_scores_is_refused(arguments):
+    (name,) = arguments
+    with pytest.raises(ValueError, match=rf"{name}=.* Leave it out"):
+        classifier(training_args=arguments).fit(X[:40], Y[:40], eval_set=(X[40:60], Y[40:60]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"output_dir": "elsewhere"}, "training_args has output_dir='elsewhere', but output_dir= of the estimator"),
+        ({"num_train_epochs": 2}, "num_train_epochs=2, but epochs= says how long"),
+        ({"metric_for_best_model": "f1"}, "but metric= says which state is the best"),
+        ({"resume_from_checkpoint": "x"}, "with output_dir= a training goes on by itself"),
+        ({"eval_strategy": "epoch"}, "no rows to score. Give fit"),
+    ],
+)
+def test_arguments_that_the_estimator_decides_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(training_args=arguments).fit(X[:40], Y[:40])
+
+
+def test_training_args_of_another_kind_are_named(tmp_path):
+    with pytest.raises(TypeError, match="training_args is a dict of arguments, got TrainingArguments"):
+        classifier(training_args=TrainingArguments(output_dir=str(tmp_path))).fit(X[:40], Y[:40])
+
+
+@pytest.mark.parametrize("name", ["save_steps", "eval_steps"])
+def test_steps_say_how_often_without_a_strategy(tmp_path, name):
+    settings = {"epochs": 1, "batch_size": 8, "output_dir": tmp_path, "training_args": {name: 2}}
+    assert len(classifier(**settings).fit(X[:48], Y[:48], eval_set=(X[48:], Y[48:])).history_) == 3
+
+
+def test_the_control_of_stages_learns_at_their_rate():
+    stages = [Stage(Hidden("last"), 2, 0.1), Stage([HardLabels(), SoftLabels()], 3, 0.003)]
+    settings = {"alpha": 0.1, "temperature": 4.0, "epochs": 1, "student": None, "teacher": None}
+    assert stages_of(None, stages, taught=False, **settings) == [Stage(HardLabels(), 5, 0.003)]
+
+
+def embedding_of(model):
+    return model.base_model.embeddings.position_embeddings.weight
+
+
+@pytest.mark.parametrize("given", [BertForSequenceClassification, BertForMaskedLM])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_what_is_frozen_stays_so_under_a_new_head_and_in_copies(given, copied):
+    model = given(config(1))
+    model.bert.embeddings.requires_grad_(False)
+    fitted = copied(classifier(model, epochs=1)).fit(X[:40], Y[:40])
+    assert torch.equal(embedding_of(fitted.model_), embedding_of(model))
+
+
+def test_what_is_frozen_stays_so_in_training_on_raw_text():
+    model = BertForMaskedLM(config(1))
+    model.bert.embeddings.requires_grad_(False)
+    learner = MaskedLanguageModel(model, tokenizer=TOKENIZER, epochs=1, random_state=0, device="cpu").fit(X[:40])
+    assert torch.equal(embedding_of(learner.model_), embedding_of(model))
+
+
+def test_activations_that_are_computed_again_without_gradients_are_refused_where_terms_look(teacher):
+    arguments = {CHECKPOINTING: True, f"{CHECKPOINTING}_kwargs": {"use_reentrant": True}}
+    with pytest.raises(ValueError, match="into without gradients"):
+        classifier(teacher=teacher, objective=[Hidden("last")], training_args=arguments).fit(X[:40], Y[:40])
 
 
 def test_steps_that_every_stage_would_take_anew_are_refused():
@@ -274,6 +365,29 @@ def test_last_batch_too_small_for_its_normalisation_is_named():
     normed = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
     with pytest.raises(ValueError, match=r"last batch, .* batch_size, or training_args=.*dataloader_drop_last"):
         ModuleClassifier(normed, epochs=1, random_state=0).fit(data[:65], np.resize(labels, 65))
+
+
+def test_modules_in_double_precision_learn_in_single():
+    data, labels = digits()
+    module = layers(4)
+    one, two = (
+        ModuleClassifier(given, epochs=0.2, random_state=0).fit(data, labels).predict_proba(data)
+        for given in (module, copy.deepcopy(module).double())
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+class Named(torch.utils.data.Dataset):
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, row):
+        return {"x": torch.zeros(64)}
+
+
+def test_data_sets_of_dicts_are_refused():
+    with pytest.raises(TypeError, match="Items of the data set are dicts"):
+        ModuleClassifier(layers(2), epochs=1).fit(Named(), np.arange(20) % 2)
 
 
 def test_modules_that_keep_their_activations_say_so():

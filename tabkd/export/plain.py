@@ -48,12 +48,19 @@ def fitted_model_of(model: Any, X: Any) -> FittedModel | FittedAverage:
     Raises
     ------
     ValueError
-        If a plain estimator reads text columns and there is no table to learn their texts from.
+        If a plain estimator reads text columns and there is no table to learn their texts from, or writes its file
+        itself.
     """
     if isinstance(model, FittedModel | FittedAverage):
         return model
     check_is_fitted(model)
     model = getattr(model, "best_estimator_", model)
+    inner = getattr(model, "student_", last_step(model))
+    if own := [part for part in getattr(inner, "estimators_", [inner]) if hasattr(part, "to_onnx")]:
+        raise ValueError(
+            f"{type(own[0]).__name__} writes its file itself. Call its own to_onnx(path), or that of the estimator "
+            "that distilled it."
+        )
     if hasattr(model, "student_"):
         return model.student_
     if not is_classifier(model) and not is_regressor(model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+
+from tabkd.runtime_text import check_text, slices
 
 __all__ = ["Corpus", "lines"]
 
@@ -44,13 +46,17 @@ def lines(texts: Any) -> Iterator[str]:
     """
     if isinstance(texts, str):
         raise TypeError("texts is one string; give a list of texts, or Path(...) for a file of them.")
-    if hasattr(texts, "columns"):
-        raise TypeError(f"texts is a table of the columns {list(texts.columns)}; give the one that holds the texts.")
+    names = texts if isinstance(texts, Mapping) else getattr(texts, "column_names", getattr(texts, "columns", None))
+    if names is not None:
+        raise TypeError(f"texts is a table of the columns {list(names)}; give the one that holds the texts.")
+    if hasattr(texts, "to_pylist"):  # of pyarrow
+        texts = (text.as_py() for text in texts)
     for number, text in enumerate([texts] if isinstance(texts, Path) else texts):
         if isinstance(text, Path):
             yield ""
             yield from _read(text)
         elif isinstance(text, str):
+            check_text(text, f"Text {number}")
             yield text.strip()
         else:
             raise TypeError(f"Text {number} is {text!r} ({type(text).__name__}), but must be a text, or a file's Path.")
@@ -221,20 +227,8 @@ class _Tokens:
 
 def _encoded(texts: Iterator[str], tokenizer: Any) -> Iterator[list[int]]:
     """Token ids of every line, some lines at a time."""
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        held.append(text)
-        size += len(text) + 1
-        if size > _CHUNK:
-            yield from _ids(held, tokenizer)
-            held, size = [], 0
-    if held:
-        yield from _ids(held, tokenizer)
-
-
-def _ids(texts: list[str], tokenizer: Any) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    for part in slices(texts, _CHUNK):
+        yield from tokenizer(part, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
 
 
 def _cut(ids: list[int], size: int) -> Iterator[list[int]]:

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from tabkd.neural.loading import filled, read_model, takes_types, without_advice
+from tabkd.neural.loading import filled, frozen, read_model, read_tokenizer, takes_types, without_advice
 from tabkd.neural.relations import pooled
 
 __all__ = ["POOLINGS", "Compared", "Embedder", "Projected", "Untyped", "read_folder", "write_folder"]
@@ -54,7 +54,8 @@ class Embedder(nn.Module):
     def __reduce__(self) -> Any:
         # Once a transformer has told its states, hooks hang on it that cannot be pickled.
         dimensions = None if self.dense is None else self.width
-        return _rebuilt, (self.config, self.pooling, dimensions, self.normalize, self.state_dict(), self.training)
+        made = self.config, self.pooling, dimensions, self.normalize
+        return _rebuilt, (*made, self.state_dict(), frozen(self), self.training)
 
     @property
     def config(self) -> Any:
@@ -84,9 +85,15 @@ class Embedder(nn.Module):
 
 
 def _rebuilt(
-    config: Any, pooling: str, dimensions: int | None, normalize: bool, state: dict[str, Tensor], training: bool
+    config: Any,
+    pooling: str,
+    dimensions: int | None,
+    normalize: bool,
+    state: dict[str, Tensor],
+    fixed: list[str],
+    training: bool,
 ) -> Embedder:
-    made = filled(lambda: Embedder(AutoModel.from_config(config), pooling, dimensions, normalize), state)
+    made = filled(lambda: Embedder(AutoModel.from_config(config), pooling, dimensions, normalize), state, fixed)
     return made.train(training)
 
 
@@ -243,7 +250,7 @@ def read_folder(folder: Path) -> tuple[Embedder, Any, int | None]:
         embedder = Embedder(read_model(folder, AutoModel), **embedder_of)
     if embedder.dense is not None:
         embedder.dense.load_state_dict({key.removeprefix("linear."): value for key, value in dense.items()})
-    return embedder, AutoTokenizer.from_pretrained(folder), reading.get("max_seq_length")
+    return embedder, read_tokenizer(None, folder), reading.get("max_seq_length")
 
 
 def _pooling_key(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from reprlib import repr as shortened
 from typing import Any, Self
 
 import numpy as np
@@ -43,6 +44,7 @@ class NeuralEstimator(Trainable):
         sample_weight : array-like of shape (n_samples,), optional
         eval_set : tuple of (X, y), optional
             Rows that the best checkpoint is chosen by; they are not trained on. Those without a label are left out.
+            A list of one such tuple is read as well.
 
         Returns
         -------
@@ -120,13 +122,13 @@ class NeuralEstimator(Trainable):
         teacher: Any,
         eval_set: Any,
     ) -> Self:
-        seed = self._seed()
-        self._begin(y)
-        check_metric(self.metric, self._metrics)
-        X, weight = self._checked(X, fitting=True), None
+        seed, weight = self._seed(), None
         if sample_weight is not None:
             check_consistent_length(y, sample_weight)
             weight = check_sample_weight(sample_weight, y, ensure_non_negative=True).astype(np.float32)
+        self._begin(y, weight)
+        check_metric(self.metric, self._metrics)
+        X = self._checked(X, fitting=True)
         with seeded_globals(seed), ExitStack() as stack:
             student = self._built(X, self._n_outputs(y))
             reader = self._reader(student)
@@ -160,11 +162,12 @@ class NeuralEstimator(Trainable):
     ) -> tuple[Lesson, Lesson | None]:
         """The rows to train on, and those that the best checkpoint is chosen by."""
         if eval_set is not None:
-            y_valid = self._read_target(eval_set[1])
+            X_valid, y_valid = _pair(eval_set)
+            y_valid = self._read_target(y_valid)
             labelled = np.flatnonzero(~self._unlabelled(y_valid))
             if not len(labelled):
                 raise ValueError("eval_set has no row with a label. Give some, or leave it out.")
-            rows = reader.rows(self._checked(eval_set[0]))
+            rows = reader.rows(self._checked(X_valid))
             check_consistent_length(rows, y_valid)
             return lesson, Lesson(reader.encoded(rows), self._targets(y_valid)).take(labelled)
         if not self.validation_fraction:
@@ -193,3 +196,12 @@ class NeuralEstimator(Trainable):
         if own is not None and hasattr(reader, "tokenizer"):
             check_vocabulary(reader.tokenizer, own)
         return bare(module_of(teacher))
+
+
+def _pair(eval_set: Any) -> tuple[Any, Any]:
+    """Its rows and their labels, also where the pair stands in a list, as LightGBM takes several."""
+    if isinstance(eval_set, list) and len(eval_set) == 1:
+        (eval_set,) = eval_set
+    if not isinstance(eval_set, tuple) or len(eval_set) != 2:
+        raise ValueError(f"eval_set must be one tuple (X, y), got {shortened(eval_set)}.")
+    return eval_set

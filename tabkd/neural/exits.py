@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tabkd.checks import check_alpha
 from tabkd.neural.base import Term
 from tabkd.neural.functions import cross_entropy, soft_kl
-from tabkd.neural.loading import filled, takes_types
+from tabkd.neural.loading import filled, frozen, takes_types
 from tabkd.neural.outputs import Batch, Outputs
 from tabkd.targets import check_temperature
 
@@ -124,7 +124,7 @@ class ExitModel(nn.Module):
     def __reduce__(self) -> Any:
         # Once a transformer has told its states, hooks hang on it that cannot be pickled.
         made = type(self.model), self.config, self.layers, self.exit_confidence
-        return _rebuilt, (*made, self.state_dict(), self.training)
+        return _rebuilt, (*made, self.state_dict(), frozen(self), self.training)
 
     @property
     def config(self) -> Any:
@@ -301,10 +301,19 @@ def _encoders(model: Any) -> nn.ModuleList:
     for part in model.base_model.modules():
         if isinstance(part, nn.ModuleList) and len(part) == n_layers:
             return part
-    raise ValueError(f"{type(model).__name__} keeps its {n_layers} encoders in a way that is not known here.")
+    raise ValueError(
+        f"Exits stand behind encoders that are a list of {n_layers}, which {type(model).__name__} does not keep "
+        "(ALBERT has one that is used again and again). Give a BERT, DistilBERT, RoBERTa, ELECTRA or the like."
+    )
 
 
 def _rebuilt(
-    kind: Any, config: Any, layers: Sequence[int], confidence: float | None, state: dict[str, Tensor], training: bool
+    kind: Any,
+    config: Any,
+    layers: Sequence[int],
+    confidence: float | None,
+    state: dict[str, Tensor],
+    fixed: list[str],
+    training: bool,
 ) -> ExitModel:
-    return filled(lambda: ExitModel(kind(config), layers, confidence), state).train(training)
+    return filled(lambda: ExitModel(kind(config), layers, confidence), state, fixed).train(training)

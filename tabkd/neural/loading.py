@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -14,7 +14,18 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-__all__ = ["bare", "filled", "found", "read_model", "read_tokenizer", "takes_types", "without_advice", "without_pooler"]
+__all__ = [
+    "bare",
+    "filled",
+    "found",
+    "freeze",
+    "frozen",
+    "read_model",
+    "read_tokenizer",
+    "takes_types",
+    "without_advice",
+    "without_pooler",
+]
 
 
 @contextmanager
@@ -59,7 +70,18 @@ def read_tokenizer(tokenizer: Any, model: Any) -> Any:
         if not isinstance(model, str | Path):
             raise ValueError("The model is not a path, so its tokenizer is not known. Give tokenizer=.")
         tokenizer = model
-    return AutoTokenizer.from_pretrained(found(tokenizer)) if isinstance(tokenizer, str | Path) else tokenizer
+    return _tokenizer_in(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
+
+
+def _tokenizer_in(path: str | Path) -> Any:
+    """The tokenizer of a folder or a hub's name; where there is none, transformers makes one that knows no word."""
+    tokenizer = AutoTokenizer.from_pretrained(found(path))
+    if set(tokenizer.get_vocab()) <= {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}:
+        raise ValueError(
+            f"There is no tokenizer in {str(path)!r}. Save the model's own there (tokenizer.save_pretrained), or give "
+            "tokenizer=."
+        )
+    return tokenizer
 
 
 def bare(model: Any) -> Any:
@@ -68,12 +90,25 @@ def bare(model: Any) -> Any:
     return inner if isinstance(inner, PreTrainedModel) and not isinstance(model, PreTrainedModel) else model
 
 
-def filled(make: Callable[[], Any], state: Mapping[str, Any]) -> Any:
-    """A model with known weights; those drawn for it leave the caller's random numbers alone."""
+def filled(make: Callable[[], Any], state: Mapping[str, Any], fixed: Collection[str] = ()) -> Any:
+    """A model with known weights, some ``fixed``; those drawn for it leave the caller's random numbers alone."""
     with torch.random.fork_rng(devices=[]):
         model = make()
     without_pooler(model, state)
     model.load_state_dict(state)
+    return freeze(model, fixed)
+
+
+def frozen(model: nn.Module) -> list[str]:
+    """Names of the parameters that a training leaves as they are."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+
+
+def freeze(model: nn.Module, names: Collection[str]) -> nn.Module:
+    """Leave the parameters of these names as they are, in the model itself."""
+    for name, parameter in model.named_parameters():
+        if name in names:
+            parameter.requires_grad_(False)
     return model
 
 
@@ -121,4 +156,5 @@ def read_model(given: Any, kind: Any, **settings: Any) -> nn.Module:
     own, theirs = (cast(nn.Module, part.base_model if headless else part) for part in (model, given))
     known = own.state_dict()
     own.load_state_dict({name: value for name, value in theirs.state_dict().items() if name in known}, strict=False)
+    freeze(own, frozen(theirs))
     return model

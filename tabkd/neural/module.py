@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,13 +71,17 @@ class _Module(NeuralEstimator):
 
     def _checked(self, X: Any, *, fitting: bool = False) -> Any:
         if isinstance(X, Dataset):
+            if len(X) and isinstance(X[0], Mapping):  # type: ignore[arg-type]
+                raise TypeError(
+                    "Items of the data set are dicts; a row is one tensor or array. Give a data set of them."
+                )
             return X
         return validate_data(self, X, reset=fitting, dtype="numeric", allow_nd=True)
 
     def _built(self, X: Any, n_outputs: int) -> nn.Module:
         first = Subset(X, range(min(1, len(X)))) if isinstance(X, Dataset) else X[:1]  # type: ignore[arg-type]
         (row,) = ArrayReader().rows(first)
-        module = self._made(n_features=len(row) if row.ndim else 1, n_outputs=n_outputs).cpu()
+        module = self._made(n_features=len(row) if row.ndim else 1, n_outputs=n_outputs).cpu().float()
         self._whole = not row.is_floating_point()
         with torch.no_grad():
             try:

@@ -26,7 +26,7 @@ from tabkd.neural.loading import takes_types
 from tabkd.neural.networks import evaluating
 from tabkd.neural.parity import TOKENS, prove_rows, prove_texts, random_tokens
 from tabkd.neural.quantize import to_int8
-from tabkd.neural.reading import positions_of
+from tabkd.neural.reading import answers_last, positions_of
 from tabkd.runtime import OnnxPredictor
 from tabkd.runtime_text import TOKENIZER, TextReader
 
@@ -243,6 +243,11 @@ def _check_model(model: nn.Module) -> None:
         )
     if other := {t.dtype for t in tensors if t.is_floating_point()} - {torch.float32}:
         raise ValueError(f"The model holds {other.pop()}, but is exported in float32. Call model.float() first.")
+    if answers_last(model):
+        raise ValueError(
+            f"{type(model).__name__} answers by the last place of a row, where a file has its padding. Export a "
+            "student of another family, such as BERT."
+        )
 
 
 def _check_length(model: nn.Module, tokenizer: Any, max_length: int, n_texts: int) -> None:

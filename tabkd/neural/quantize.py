@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from tabkd._compat import optional_import
 from tabkd.export.described import sealed
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Rows on which the parts of a model are measured one by one, and how many parts there are at most.
 _N_SAMPLE, _N_GROUPS = 64, 32
+#: Nodes that int8 can compute, and which of their inputs are the weights.
+_HELD = {"MatMul": 1, "Gemm": 1, "Gather": 0}
 
 
 class QuantizationError(ValueError):
@@ -89,7 +92,7 @@ def quantize(source: str | Path, path: str | Path, texts: Any, labels: Any = Non
     labels : sequence, optional
         True labels, or values of a regression; without them the float32 file's answers count as true.
     max_drop : float
-        The largest loss: of accuracy, or of R² for a regression.
+        The largest loss: of accuracy, or of R² for a regression (the mean over its outputs).
 
     Returns
     -------
@@ -205,6 +208,12 @@ class _Work:
 
     def finished(self, way: Attempt, tried: Sequence[Attempt], max_drop: float) -> bytes:
         """The file, with what was tried in its metadata."""
+        if way.size >= len(self._content):
+            warnings.warn(
+                f"int8 takes {way.size} bytes, and float32 takes {len(self._content)}: too little of the file is "
+                "matrices that int8 could hold. Keep float32.",
+                stacklevel=4,
+            )
         kept = {key: value for key, value in self._described.items() if key != "proof"}
         report = {
             **asdict(way),
@@ -231,7 +240,7 @@ class _Work:
         return sealed(made, described, self._more)
 
     def _model(self) -> Any:
-        return _onnx().load_from_string(self._content)
+        return _unaliased(_onnx().load_from_string(self._content))
 
     def _numbers(self, predictor: OnnxPredictor, rows: Any) -> np.ndarray:
         return predictor.predict(rows) if predictor.classes is None else predictor.predict_proba(rows)
@@ -239,18 +248,42 @@ class _Work:
     def _scored(self, answers: np.ndarray) -> float:
         if not self._regression:
             return float((answers == self._true).mean())
-        return 1 - float(np.square(answers - self._true).sum() / np.square(self._true - self._true.mean(axis=0)).sum())
+        return float(r2_score(self._true, answers))
 
 
 def _onnx() -> Any:
     return optional_import("onnx", needed_by="int8", extra="all")
 
 
+def _unaliased(model: Any) -> Any:
+    """The same with shared weights read by every node that shares them: torch puts ``Identity`` between."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    shared: dict[str, str] = {}
+    for node in model.graph.node:
+        if _transposes(node):  # which onnxruntime does in place, once per node
+            continue
+        node.input[:] = [shared.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.input[0] in weights:
+            shared[node.output[0]] = node.input[0]
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [node for node in model.graph.node if shared.keys().isdisjoint(node.output) or node.output[0] in read]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return model
+
+
+def _transposes(node: Any) -> bool:
+    return node.op_type == "Gemm" and any(entry.name == "transB" and entry.i for entry in node.attribute)
+
+
 def _groups(model: Any) -> dict[str, list[str]]:
     """Nodes with weights that int8 can hold, by part of the network: as fine as ``_N_GROUPS`` allow."""
     weights = {tensor.name for tensor in model.graph.initializer if tensor.data_type == 1 and len(tensor.dims) == 2}
-    held = {"MatMul": 1, "Gather": 0}
-    names = [n.name for n in model.graph.node if n.op_type in held and n.input[held[n.op_type]] in weights]
+    names = [
+        n.name + "_MatMul" * (n.op_type == "Gemm")  # what onnxruntime makes of it
+        for n in model.graph.node
+        if n.op_type in _HELD and n.input[_HELD[n.op_type]] in weights and not _transposes(n)
+    ]
     depths = range(1, 1 + max((name.count("/") for name in names), default=0))
     found: dict[str, list[str]] = {}
     for depth in depths:

@@ -77,7 +77,8 @@ def stages_of(
         stages = [Stage([*(term for term in two if type(term) not in replaced), *terms], epochs)]
     if taught:
         return stages
-    return [Stage([HardLabels()], sum(stage.epochs for stage in stages))]  # the control, or a plain fine-tuning
+    # The control, or a plain fine-tuning: as many epochs, at the rate at which a student learns its answers.
+    return [Stage([HardLabels()], sum(stage.epochs for stage in stages), stages[-1].learning_rate)]
 
 
 def given_terms(objective: Any, stages: Stage | Sequence[Stage] | None) -> list[Term]:

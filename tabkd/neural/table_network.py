@@ -69,16 +69,14 @@ class TableNetwork(Taught):
         ValueError
             If a parameter does not fit, a column is no category, or a row has neither a label nor a teacher.
         """
-        X, y = as_table(X), self._read_target(y)
-        check_consistent_length(X, y)
-        self._begin(y)
+        X, y, weight = self._begun(X, y, sample_weight)
         if self.teacher is None:
             if self._unlabelled(y).any():
                 row = int(np.flatnonzero(self._unlabelled(y))[0])
                 raise ValueError(f"Row {row} has no label, and there is no teacher to learn from. Give teacher=.")
-            return self._fit(X, y, None, 1.0, 1.0, sample_weight, None)
+            return self._fit(X, y, None, 1.0, 1.0, weight, None)
         log_soft = self._taught(answered(self.teacher, X, self._classes(y)), y)
-        return self._fit(X, y, log_soft, self.alpha, self.temperature, sample_weight, self.teacher)
+        return self._fit(X, y, log_soft, self.alpha, self.temperature, weight, self.teacher)
 
     def fit_soft(
         self,
@@ -109,12 +107,17 @@ class TableNetwork(Taught):
         -------
         self
         """
-        X, y = as_table(X), self._read_target(y)
-        check_consistent_length(X, y)
-        self._begin(y)
-        return self._fit(X, y, self._log_soft(soft_targets, y), alpha, temperature, sample_weight, teacher)
+        X, y, weight = self._begun(X, y, sample_weight)
+        return self._fit(X, y, self._log_soft(soft_targets, y), alpha, temperature, weight, teacher)
 
     # ---------------------------------------------------------------- fit
+
+    def _begun(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        X, y = as_table(X), self._read_target(y)
+        check_consistent_length(X, y)
+        weight = None if sample_weight is None else check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        self._begin(y, weight)
+        return X, y, weight
 
     def _fit(
         self,
@@ -123,7 +126,7 @@ class TableNetwork(Taught):
         log_soft: np.ndarray | None,
         alpha: float,
         temperature: float,
-        sample_weight: Any,
+        weight: np.ndarray | None,
         teacher: Any,
     ) -> Self:
         self._check_settings()
@@ -135,7 +138,6 @@ class TableNetwork(Taught):
         self.__dict__.pop("feature_names_in_", None)
         if has_names(X):
             self.feature_names_in_ = X.columns.to_numpy(dtype=object)
-        weight = None if sample_weight is None else check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if weight is not None and not weight.all():
             counting = np.flatnonzero(weight)
             X, y, weight = rows_of(X, counting), y[counting], weight[counting]

@@ -103,8 +103,8 @@ class NeuralClassifierMixin:
     def _n_outputs(self, y: np.ndarray) -> int:
         return len(self._classes(y))
 
-    def _begin(self, y: np.ndarray) -> None:
-        self.classes_ = self._classes(y)
+    def _begin(self, y: np.ndarray, weight: np.ndarray | None) -> None:
+        self.classes_ = self._classes(y)  # of rows of weight 0 too, as scikit-learn's own classifiers have them
         self.n_outputs_ = len(self.classes_)
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
@@ -171,6 +171,8 @@ class NeuralRegressorMixin:
         y = np.asarray(y)
         if y.dtype.kind == "c":
             raise ValueError("Complex data not supported. Split y into its real and imaginary parts, two outputs.")
+        if y.dtype == object:
+            y = np.where(pd.isna(y), np.nan, y)  # pd.NA is no number
         return y.astype(np.float64).reshape(len(y), -1)
 
     def _unlabelled(self, y: np.ndarray) -> np.ndarray:
@@ -182,10 +184,12 @@ class NeuralRegressorMixin:
     def _n_outputs(self, y: np.ndarray) -> int:
         return y.shape[1]
 
-    def _begin(self, y: np.ndarray) -> None:
-        labelled = y[~self._unlabelled(y)]
+    def _begin(self, y: np.ndarray, weight: np.ndarray | None) -> None:
+        labelled = y[~self._unlabelled(y) & (True if weight is None else weight > 0)]
         if not len(labelled) or np.isinf(y).any():
-            raise ValueError("y has no labelled row, or holds infinity. A regressor needs finite values.")
+            raise ValueError(
+                "y has no labelled row of a weight above 0, or holds infinity. A regressor needs finite values."
+            )
         self.n_outputs_ = y.shape[1]
         one = (labelled == labelled[0]).all(axis=0)  # rounding would move their mean
         self.mean_ = np.where(one, labelled[0], labelled.mean(axis=0))

@@ -143,10 +143,11 @@ def answered(teacher: Any, X: Any, classes: np.ndarray | None) -> np.ndarray:
         values = np.asarray(teacher.predict(X), dtype=np.float64)
         return values.reshape(len(values), -1)
     known = np.asarray(teacher.classes_)
-    unknown = np.setdiff1d(known, classes)
-    if len(unknown) or len(known) != len(classes):
+    theirs, ours = (sorted(map(str, labels.tolist())) for labels in (known, classes))  # folders keep names alone
+    if not np.array_equal(known, classes) and theirs != ours:
         raise ValueError(
-            f"The teacher knows the classes {known.tolist()}, but y has {classes.tolist()}. Both must have the same."
+            f"The teacher knows the classes {known.tolist()}, but y has {classes.tolist()}. Both must have the same: "
+            "TransformerClassifier.from_pretrained(folder, classes=[...]) names those of one from a folder."
         )
     return np.log(np.maximum(align_classes(teacher.predict_proba(X), known, classes), _TINY))
 
@@ -199,7 +200,8 @@ def _known_by(teacher: Any, X: Any, classes: np.ndarray | None, reader: Any) -> 
         learnt = [getattr(teacher, name, None) for name in ("classes_", "mean_", "scale_")]
         made = [module, getattr(module, "exit_confidence", None), learnt]
     else:
-        # Columns that the student leaves out may be what the teacher reads.
+        # Columns that the student leaves out may be what the teacher reads, and by their names.
         whole = getattr(reader, "text_columns", None) is None
-        made, given = [pickle.dumps(teacher)], reader.rows(X) if whole else np.asarray(X, dtype=object).tolist()
+        rows = reader.rows(X) if whole else np.asarray(X, dtype=object).tolist()
+        made, given = [pickle.dumps(teacher)], [list(getattr(X, "columns", ())), rows]
     return fingerprint(type(teacher).__name__, None if classes is None else classes.tolist(), made, given)[:24]

@@ -18,7 +18,7 @@ from tabkd.neural.embedder import Untyped
 from tabkd.neural.estimator import NeuralEstimator
 from tabkd.neural.exits import AllExits, ExitModel, SelfDistillation
 from tabkd.neural.fine_tuned import in_order, labels_of, read_fine_tuned
-from tabkd.neural.loading import bare, found, read_tokenizer, without_advice
+from tabkd.neural.loading import bare, found, freeze, frozen, read_tokenizer, without_advice
 from tabkd.neural.networks import Affine
 from tabkd.neural.reading import TextReader, counts_from, fitting, positions_of
 from tabkd.neural.tasks import NeuralClassifierMixin, NeuralRegressorMixin
@@ -172,7 +172,8 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
     tokenizer : str, Path, PreTrainedTokenizerBase or None
         None is the one beside ``model``.
     text_columns : str, int, sequence of either, or None
-        Of a table: one column of texts, or two for pairs. Without a table, rows are texts or pairs of texts.
+        Of a table: one column of texts, or two for pairs, by name or place. Without a table, rows are texts or pairs of
+        texts.
     max_length : int or None
         Tokens kept of a row; None is as many as the model has positions.
     teacher : estimator, Module or None
@@ -250,8 +251,9 @@ class TransformerClassifier(NeuralClassifierMixin, ClassifierMixin, _Transformer
         folder : str or Path
             As ``save_pretrained`` of transformers writes it, or a hub's name, where there is a network.
         classes : sequence or None
-            Labels in the order of the model's logits, as they stand in ``y``; None is its own names for them, or 0, 1,
-            ... where it never named them (``LABEL_0``, ...). ``classes_`` and the model's outputs are sorted.
+            Labels in the order of the model's logits, as they stand in ``y``; None is its own names for them, which are
+            texts also where ``y`` had numbers, or 0, 1, ... where it never named them (``LABEL_0``, ...). ``classes_``
+            and the model's outputs are sorted.
         **settings
             Of the estimator: ``tokenizer``, ``max_length``, ``text_columns``, ``batch_size``, ``device``.
 
@@ -370,4 +372,5 @@ def _with_head(given: Any, n_outputs: int, task: str) -> nn.Module:
     own, inner = model.base_model, getattr(given, "base_model", given)
     kept = {name: value for name, value in inner.state_dict().items() if name in own.state_dict()}
     own.load_state_dict(kept, strict=False)
+    freeze(own, frozen(inner))
     return model

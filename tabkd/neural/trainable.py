@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from tabkd.neural.base import Term
 from tabkd.neural.distiller import shape_of
 from tabkd.neural.fingerprints import fingerprint
 from tabkd.neural.lesson import Lesson, predicted
-from tabkd.neural.loading import filled
+from tabkd.neural.loading import filled, frozen
 from tabkd.neural.stages import Stage
 from tabkd.neural.tasks import device_of
 from tabkd.neural.teachers import Taught
@@ -35,6 +35,15 @@ _QUIET: dict[str, Any] = {
     "logging_strategy": "no",
     "save_strategy": "no",
     "dataloader_pin_memory": False,
+}
+#: Arguments that are the estimators' own, and what says the same.
+_DECIDED = {
+    "output_dir": "output_dir= of the estimator is where checkpoints go",
+    "num_train_epochs": "epochs= says how long",
+    "resume_from_checkpoint": "with output_dir= a training goes on by itself",
+    "metric_for_best_model": "metric= says which state is the best",
+    "greater_is_better": "metric= says which state is the best",
+    "load_best_model_at_end": "the best state is kept where there are evaluation rows, the last one elsewhere",
 }
 
 
@@ -72,7 +81,17 @@ class Trainable(Taught):
             "save_total_limit": 1,
             "save_only_model": self.output_dir is None,
         }
-        return _QUIET | own | ({"save_strategy": "epoch"} if self.output_dir else {}) | (self.training_args or {})
+        return _QUIET | own | ({"save_strategy": "epoch"} if self.output_dir else {}) | self._given()
+
+    def _given(self) -> dict[str, Any]:
+        """``training_args``, with what they imply."""
+        given = {} if self.training_args is None else self.training_args
+        if not isinstance(given, Mapping):
+            raise TypeError(f"training_args is a dict of arguments, got {type(given).__name__}. Try {{'bf16': True}}.")
+        for name in given.keys() & _DECIDED.keys():
+            raise ValueError(f"training_args has {name}={given[name]!r}, but {_DECIDED[name]}. Leave it out.")
+        often = {f"{what}_strategy": "steps" for what in ("save", "eval", "logging") if f"{what}_steps" in given}
+        return ({"logging_strategy": "steps"} if given.get("report_to") else {}) | often | dict(given)
 
     def _device(self) -> str:
         if str(self.device).startswith("cuda:") and str(self.device) != "cuda:0":
@@ -120,12 +139,15 @@ class _Packed:
     kind: type
     config: Any
     state: dict[str, Any]
+    fixed: Sequence[str] = ()
 
     @classmethod
     def of(cls, value: Any) -> Any:
         """The same, packed if it is a transformer."""
-        return cls(type(value), value.config, value.state_dict()) if isinstance(value, PreTrainedModel) else value
+        if not isinstance(value, PreTrainedModel):
+            return value
+        return cls(type(value), value.config, value.state_dict(), frozen(value))
 
     def model(self) -> Any:
         """The model again, ready to predict."""
-        return filled(lambda: self.kind(self.config), self.state).eval()
+        return filled(lambda: self.kind(self.config), self.state, self.fixed).eval()

@@ -14,7 +14,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from tabkd.neural.distiller import Distiller
 
-__all__ = ["Epochs", "Progress", "StudentTrainer", "scores_of"]
+__all__ = ["Epochs", "LengthGrouped", "Progress", "StudentTrainer", "scores_of"]
 
 
 class StudentTrainer(Trainer):
@@ -30,7 +30,7 @@ class StudentTrainer(Trainer):
         if strategy != "group_by_length" and not getattr(self.args, "group_by_length", False):
             return super()._get_train_sampler(train_dataset)
         window = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(window, lengths=self.train_dataset.lengths)  # type: ignore[union-attr]
+        return LengthGrouped(window, self.train_dataset.lengths, self.args.seed)  # type: ignore[union-attr]
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Tied weights are saved under each of their names: as one tensor, safetensors refuses them."""
@@ -77,6 +77,19 @@ class StudentTrainer(Trainer):
             return 1.0, 1.0
         labelled = lesson.weight[lesson.labelled]
         return float(lesson.weight.mean()), float(labelled.mean()) if len(labelled) else 1.0
+
+
+class LengthGrouped(LengthGroupedSampler):
+    """Draws from seed and epoch alone: the same in every process, and where a training goes on."""
+
+    def __init__(self, window: int, lengths: list[int], seed: int) -> None:
+        super().__init__(window, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called before every epoch."""
+        self.generator.manual_seed(self.seed + epoch)
 
 
 def _counts(batch: Mapping[str, Any], weight: Tensor | None = None) -> dict[str, float]:

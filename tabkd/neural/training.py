@@ -156,18 +156,14 @@ def _train_stage(
         arguments["learning_rate"] = stage.learning_rate
     if "logits" not in distiller.needs:  # what is learnt inside shows in no score: the stage keeps its last state
         watched, arguments = None, {**arguments, "eval_strategy": "no"}
-    if watched is not None:
-        arguments = {
-            "eval_strategy": "epoch",
-            **arguments,
-            "save_strategy": arguments.get("eval_strategy", "epoch"),
-            **({"save_steps": arguments["eval_steps"]} if "eval_steps" in arguments else {}),
-            "load_best_model_at_end": True,
-            "metric_for_best_model": plan.metric,
-            "greater_is_better": True,
-        }
+    if watched is not None:  # what is scored is saved, or the best could not be had back
+        often = "steps" if arguments["save_strategy"] == "steps" else "epoch"
+        often, steps = arguments.get("eval_strategy", often), arguments.get("eval_steps", arguments.get("save_steps"))
+        arguments |= {"eval_strategy": often, "save_strategy": often, "load_best_model_at_end": True}
+        arguments |= {"metric_for_best_model": plan.metric, "greater_is_better": True}
+        arguments |= {} if steps is None else {"eval_steps": steps, "save_steps": steps}
     settings = TrainingArguments(**arguments)
-    _check_arguments(settings, lesson, watched)
+    _check_arguments(settings, lesson, watched, inside=bool(distiller.needs - {"logits"}))
     if settings.n_gpu > 1:  # hooks and projectors know one device; several are for torchrun
         settings._n_gpu = 1
 
@@ -202,12 +198,25 @@ def _train_stage(
     return [{"epoch": row["epoch"]} | scores for row in trainer.state.log_history if (scores := scores_of(row))]
 
 
-def _check_arguments(settings: TrainingArguments, lesson: Any, watched: Lesson | None) -> None:
+def _check_arguments(settings: TrainingArguments, lesson: Any, watched: Lesson | None, *, inside: bool) -> None:
     """Refuse what Trainer does to a bare transformer, or to rows that never change, and what leaves no scores."""
-    if watched is not None and settings.prediction_loss_only:
+    if watched is None and settings.eval_strategy != "no":
         raise ValueError(
-            "training_args has prediction_loss_only=True, but the best checkpoint is chosen by predictions. Leave it "
-            "out, or give no evaluation rows."
+            "training_args has an eval_strategy, but there are no rows to score. Give fit(..., eval_set=) or "
+            "validation_fraction=, or leave it out."
+        )
+    usual = {"prediction_loss_only": False, "batch_eval_metrics": False, "eval_do_concat_batches": True}
+    for name in usual if watched is not None else ():
+        if (value := getattr(settings, name)) != usual[name]:
+            raise ValueError(
+                f"training_args has {name}={value}, but the best checkpoint is chosen by predictions for all rows to "
+                "score. Leave it out, or give no evaluation rows."
+            )
+    checkpointing = settings.gradient_checkpointing_kwargs
+    if inside and isinstance(checkpointing, dict) and checkpointing.get("use_reentrant"):
+        raise ValueError(
+            "training_args has gradient_checkpointing_kwargs={'use_reentrant': True}, which computes what terms look "
+            "into without gradients. Leave it out."
         )
     if settings.dataloader_drop_last and len(lesson) < settings.train_batch_size:
         raise ValueError(
@@ -229,8 +238,16 @@ def _check_arguments(settings: TrainingArguments, lesson: Any, watched: Lesson |
 
 def _last_checkpoint(folder: Path) -> str | None:
     """The last checkpoint that was written to its end, of which its state is the last file."""
-    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json") if _is_whole(state)]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
