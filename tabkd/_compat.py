@@ -12,6 +12,7 @@ import numpy as np
 from sklearn import __version__ as sklearn_version
 from sklearn import get_config
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
@@ -140,6 +141,8 @@ def made_again(estimator: Any, params: dict[str, Any]) -> Any:
 
 def nested_estimators(estimator: Any) -> dict[str, Any]:
     """The estimators among the parameters of ``estimator``, under their nested names; none inside a frozen one."""
+    if isinstance(estimator, FrozenEstimator):
+        return {}
     params = estimator.get_params(deep=True)
     frozen = tuple(f"{name}__" for name, value in params.items() if isinstance(value, FrozenEstimator))
     return {
@@ -221,6 +224,8 @@ def _weight_name(estimator: Any) -> str:
         return f"{step}__{_weight_name(last)}"
     if is_search(estimator):
         return _weight_name(estimator.estimator)
+    if isinstance(estimator, TransformedTargetRegressor) and estimator.regressor is not None:
+        return _weight_name(estimator.regressor)  # which is handed all that fit is
     if isinstance(estimator, Pipeline) or takes_weights(estimator.fit):
         return "sample_weight"
     raise ValueError(

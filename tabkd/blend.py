@@ -77,7 +77,7 @@ class BlendedEstimator(Deployed, BaseComposition):
         Predicts from tables with the columns ``student_features_``.
     threshold_ : float or None
     student_predictions_ : ndarray of shape (n_samples, n_classes) or (n_samples, n_outputs)
-        Members' honest predictions for every row, by ``weights_``, which all rows found: ``score_`` says what to expect,
+        Members' honest predictions for every row, by ``weights_``, which all rows found: what to expect is ``score_``,
         not a score of these.
     student_features_ : list
         Names (or positions) of the columns that members with some weight need.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.feature_selection import SelectorMixin
-from sklearn.model_selection import PredefinedSplit
+from sklearn.model_selection import BaseShuffleSplit, PredefinedSplit, TimeSeriesSplit
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -24,6 +24,9 @@ from tabkd.scoring import Judge
 from tabkd.settings import cross_fit_of
 
 __all__ = ["FeatureBudgetSelector"]
+
+#: They list the rows of the whole table, or do not test each row once.
+_NOT_REUSABLE = (PredefinedSplit, TimeSeriesSplit, BaseShuffleSplit)
 
 
 class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
@@ -49,7 +52,8 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
     features : column specification or None
         Columns to choose among; None is ``student_features`` of ``estimator``, or all.
     cv : int, splitter or iterable
-        Folds; None is that of ``estimator``, or 5.
+        Folds, which test each row once; None is that of ``estimator``, or 5, also where that one cannot split the
+        training rows so (lists of rows, ``PredefinedSplit``, ``TimeSeriesSplit``, ``ShuffleSplit``).
     scoring : str, callable or None
         What sets of columns are judged by; None is that of ``estimator``, or log-loss or squared error.
     n_jobs : int or None
@@ -185,8 +189,7 @@ class FeatureBudgetSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):
         selector = clone_estimator(self).set_params(features=None, costs=budget.costs)
         if self.estimator is None:
             cv = settings.cv
-            # Rows that are listed are those of the whole table.
-            reusable = isinstance(cv, int) or (hasattr(cv, "split") and not isinstance(cv, PredefinedSplit))
+            reusable = isinstance(cv, int) or (hasattr(cv, "split") and not isinstance(cv, _NOT_REUSABLE))
             plain = {"alpha": 1.0, "temperature": 1.0, "cross_fit": "pairs", "ensemble": False, "verbose": 0}
             plain |= {"targets": "soft", "generations": 1}
             plain |= dict.fromkeys(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from tabkd.files import InputError
 from tabkd.frames import as_table
 from tabkd.heldout import N_FOLDS, HeldOut
 from tabkd.leaks import find_leaks
+from tabkd.numerals import almost_numbers
 from tabkd.paired import PairedColumn, kind_of, pair
 from tabkd.target_column import Target, read_target
 from tabkd.words import near, several
@@ -43,6 +44,8 @@ class TableCheck:
         Columns of the training table alone, without the target, and of the test table alone.
     identifiers : dict of str to str
         Columns that name their rows, and why that is thought; they are compared with nothing.
+    numbers_as_text : dict of str to str
+        Columns of numbers that some cells of one table make text, and how many and which.
     kinds : DataFrame
         Columns of different kinds, which are not compared: ``column``, ``train``, ``test`` and an ``example``.
     drift : Drift or None
@@ -73,6 +76,7 @@ class TableCheck:
     privileged: list[str]
     test_only: list[str]
     identifiers: dict[str, str]
+    numbers_as_text: dict[str, str]
     kinds: pd.DataFrame
     drift: Drift | None
     n_read: tuple[int, int]
@@ -148,7 +152,9 @@ def check_tables(
     reserved = _reserved(train, test, target=target, id=id, groups=groups, weight=weight, drop=drop)
     answer = None if target is None else read_target(train[target], task=task)
     features = [name for name in train.columns if name not in reserved]
-    identifiers = _identifiers(train, test, features, id)
+    as_text = _find(almost_numbers, train, test, features)
+    named = {} if id is None else {id: "given as the identifier"}
+    identifiers = named | _find(identifier, train, test, [name for name in features if name not in as_text])
     common = [name for name in features if name in test and name not in identifiers]
     kinds = _different_kinds(train, test, common)
     columns = [pair(name, train[name], test[name]) for name in common if name not in set(kinds["column"])]
@@ -167,6 +173,7 @@ def check_tables(
         privileged=[name for name in features if name not in test and name not in identifiers],
         test_only=[name for name in test.columns if name not in train and name not in reserved],
         identifiers=identifiers,
+        numbers_as_text=as_text,
         kinds=kinds,
         drift=_drift(columns, read, codes, random_state),
         n_read=(len(read[0]), len(read[1])),
@@ -198,13 +205,12 @@ def _reserved(train: pd.DataFrame, test: pd.DataFrame, **given: Any) -> set[str]
     return {name for what, names in given.items() for name in (names if what == "drop" else [names]) if name}
 
 
-def _identifiers(train: pd.DataFrame, test: pd.DataFrame, features: list[str], id: str | None) -> dict[str, str]:
-    found = {} if id is None else {id: "given as the identifier"}
-    for name in features:
-        why = identifier(train[name]) or (identifier(test[name]) if name in test else None)
-        if why is not None:
-            found[name] = why
-    return found
+def _find(
+    told: Callable[[pd.Series], str | None], train: pd.DataFrame, test: pd.DataFrame, names: list[str]
+) -> dict[str, str]:
+    """What is told of some columns, by the training table or else by the test table."""
+    found = {name: told(train[name]) or (told(test[name]) if name in test else None) for name in names}
+    return {name: why for name, why in found.items() if why is not None}
 
 
 def _different_kinds(train: pd.DataFrame, test: pd.DataFrame, names: list[str]) -> pd.DataFrame:

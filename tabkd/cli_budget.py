@@ -41,6 +41,7 @@ def budget(
     positive: cli_options.Positive = None,
     student_features: cli_options.StudentFeatures = None,
     drop: cli_options.Drop = None,
+    categories: cli_options.Categories = None,
     groups: cli_options.Groups = None,
     weight: cli_options.Weight = None,
     ensemble: cli_options.Ensemble = False,
@@ -68,6 +69,7 @@ def budget(
             task=task,
             metric=metric,
             positive=positive,
+            categories=categories or [],
         )
         prices = None if costs is None else _read_costs(costs, tables.plan.student)
         prepare_folder(out, overwrite=overwrite, inputs=(train, test, sample_submission, costs))

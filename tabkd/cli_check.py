@@ -93,6 +93,7 @@ def _columns(found: TableCheck) -> list[str]:
         names = several(found.test_only, _NAMES)
         lines.append(f"test only: {len(found.test_only)} in test alone, and so of no use: {names}.")
     lines += [f"left out: {name}, {why}." for name, why in found.identifiers.items()]
+    lines += [f"read as text: {name}, which holds numbers, but {why}." for name, why in found.numbers_as_text.items()]
     return ["", *lines, ""] if lines else [""]
 
 

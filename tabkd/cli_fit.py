@@ -68,6 +68,7 @@ def fit(
     positive: cli_options.Positive = None,
     student_features: cli_options.StudentFeatures = None,
     drop: cli_options.Drop = None,
+    categories: cli_options.Categories = None,
     groups: cli_options.Groups = None,
     weight: cli_options.Weight = None,
     alpha: Annotated[str, typer.Option(help="Weight of the true labels in the student's target, or auto.")] = "auto",
@@ -113,6 +114,7 @@ def fit(
             task=task,
             metric=metric,
             positive=positive,
+            categories=categories or [],
             texts=text_columns or [],
         )
         _check_texts(tables, settings)

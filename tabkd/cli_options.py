@@ -40,6 +40,9 @@ StudentFeatures = Annotated[
     list[str] | None, typer.Option(help="The student's columns: a,b,c, or the option again and again.")
 ]
 Drop = Annotated[list[str] | None, typer.Option(help="Columns that nobody reads, listed likewise.")]
+Categories = Annotated[
+    list[str] | None, typer.Option(help="Columns of codes, listed likewise, which are text even if they are digits.")
+]
 Groups = Annotated[str | None, typer.Option(help="Column of groups whose rows stay in one fold.")]
 Weight = Annotated[str | None, typer.Option(help="Column of row weights.")]
 Transfer = Annotated[

@@ -52,6 +52,7 @@ def read_tables(
     metric: str | None,
     positive: str | None,
     texts: list[str] | None = None,
+    categories: list[str] | None = None,
 ) -> Tables:
     """Read the tables that a command names, and plan which column is what."""
     from tabkd.competition import check_columns, plan_columns, text_columns
@@ -66,8 +67,9 @@ def read_tables(
         header = read_header(test_path)
         shared = [name for name in read_header(sample_path) if name in header and name != target]
         id = next((name for name in shared if not name.startswith(UNNAMED)), None)
-    named, texts = [] if id is None else [id], listed(texts or [], set(read_header(train_path)) if texts else set())
-    train = read_table(train_path, free=[*named, *texts])
+    named = [] if id is None else [id]
+    texts, categories = (listed(names, set(read_header(train_path))) if names else [] for names in (texts, categories))
+    train = read_table(train_path, text=categories, free=[*named, *texts])
     # A column that is text in one table must not become numbers where it happens to hold digits alone.
     test = None if test_path is None else read_table(test_path, text=text_columns(train), free=[*named, *texts])
     sample, dialect = None, None
@@ -86,6 +88,7 @@ def read_tables(
         drop=listed(drop, known),
         student=listed(student, known),
         texts=texts,
+        categories=categories,
     )
     check_columns(train, test, plan)
     for path, table in ((train_path, train), (test_path, test)):

@@ -45,6 +45,7 @@ def tune(
     positive: cli_options.Positive = None,
     student_features: cli_options.StudentFeatures = None,
     drop: cli_options.Drop = None,
+    categories: cli_options.Categories = None,
     groups: cli_options.Groups = None,
     weight: cli_options.Weight = None,
     ensemble: cli_options.Ensemble = False,
@@ -75,6 +76,7 @@ def tune(
             task=task,
             metric=metric,
             positive=positive,
+            categories=categories or [],
         )
         if storage is not None and not resume:
             _refuse_trials(storage)

@@ -294,7 +294,7 @@ class ColumnEncoder:
             elif self.encoding == "category" and column.kind == "category":
                 places = np.maximum(column.codes(values).astype(int) - FIRST_CATEGORY, -1)
                 known = pd.Index(column.categories)
-                if known.dtype.kind in "fb":  # XGBoost refuses such categories, but not their places
+                if known.inferred_type not in ("string", "integer"):  # XGBoost takes no others, but their places
                     known = pd.RangeIndex(len(known))
                 made[column.name] = pd.Categorical.from_codes(places, known)
             else:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tabkd.column import Column
 from tabkd.files import InputError
+from tabkd.numerals import almost_numbers
 from tabkd.words import near, several
 
 __all__ = [
@@ -115,6 +116,7 @@ def plan_columns(
     drop: Sequence[str] = (),
     student: Sequence[str] = (),
     texts: Sequence[str] = (),
+    categories: Sequence[str] = (),
 ) -> Plan:
     """Decide which columns teacher and student read.
 
@@ -131,6 +133,8 @@ def plan_columns(
         The student's columns; they are kept even if they look like identifiers.
     texts : sequence of str
         Columns of free text, which differ in every row and are no identifiers.
+    categories : sequence of str
+        Columns of codes, which stay text although they look like numbers.
 
     Returns
     -------
@@ -139,7 +143,8 @@ def plan_columns(
     Raises
     ------
     InputError
-        If a column is unknown, the test table has columns that cannot be learned from, or none is left.
+        If a column is unknown or holds numbers beside text, the test table has columns that cannot be learned from,
+        or none is left.
     """
     given = list(dict.fromkeys([*train.columns, *([] if test is None else test.columns)]))
     _check_known([target], "--target", train.columns)
@@ -152,7 +157,8 @@ def plan_columns(
     }  # fmt: skip
     reserved = {name: option for option, names in given_to.items() for name in names}
     free = [name for name in train.columns if name not in reserved]
-    for option, names in {"--student-features": student, "--text-columns": texts}.items():
+    given_free = {"--student-features": student, "--text-columns": texts, "--categories": categories}
+    for option, names in given_free.items():
         for name in names:
             if name in reserved:
                 raise InputError(f"{option} {name} is given to {reserved[name]}, too. Leave it out of one.")
@@ -160,7 +166,9 @@ def plan_columns(
     _check_test(train, test, student, set(reserved))
     dropped = dict.fromkeys(drop, "--drop")
     for name in train.columns:
-        why = None if name in {*reserved, *student, *texts} else identifier(train[name])
+        if name not in {*reserved, *texts, *categories}:
+            _check_numbers(train[name])
+        why = None if name in {*reserved, *student, *texts, *categories} else identifier(train[name])
         if why is not None:
             dropped[name] = why
     features = [name for name in train.columns if name not in reserved and name not in dropped]
@@ -178,6 +186,15 @@ def _check_known(names: Sequence[str], option: str, known: Any) -> None:
         if name not in known:
             listed = several(list(known))
             raise InputError(f"{option} {name} is not among the columns.{near(name, known)} They are {listed}.")
+
+
+def _check_numbers(values: pd.Series) -> None:
+    name, why = values.name, almost_numbers(values)
+    if why is not None:
+        raise InputError(
+            f"Column {name} holds numbers, but {why}, so that all would be categories. Write numbers as 1234.5, and "
+            f"nothing where one is missing; or keep codes with --categories {name}, or leave them out: --drop {name}."
+        )
 
 
 def _check_test(train: pd.DataFrame, test: pd.DataFrame | None, student: Sequence[str], reserved: set[Any]) -> None:

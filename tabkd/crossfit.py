@@ -91,6 +91,9 @@ def cross_fit(
         memory = joblib.Memory(memory, verbose=0)
     elif not hasattr(memory, "cache"):
         raise ValueError(f"memory must be a folder or a joblib.Memory, got {memory!r}. None keeps nothing.")
+    if getattr(memory, "location", None) is not None:
+        for estimator in {id(learner): learner.estimator for job in jobs for learner in job.learners}.values():
+            _check_told_apart(estimator)
     fit = memory.cache(fit_members, ignore=["threads"])
     tasks = (
         delayed(_run)(
@@ -106,6 +109,27 @@ def cross_fit(
         if progress is not None:
             progress(len(job.learners))
     return [(_unpacked(members), predictions) for members, predictions in results]
+
+
+def _check_told_apart(estimator: Any) -> None:
+    """Raise if a cache cannot tell an estimator from others, because it holds a lambda, say."""
+    if _has_hash(estimator):
+        return
+    odd = {name: value for name, value in estimator.get_params().items() if not _has_hash(value)}
+    name = max(odd, key=lambda name: name.count("__"), default=None)
+    part = "" if name is None else f" with {name}={odd[name]!r}"
+    raise ValueError(
+        f"memory= (and a search, which has its own) cannot tell a {type(estimator).__name__}{part} from others. Use a "
+        "function that a module defines by name; outside a search memory=None will do."
+    )
+
+
+def _has_hash(value: Any) -> bool:
+    try:
+        joblib.hash(value)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _left_out(job: Job, X: Any, rows: np.ndarray) -> Any:

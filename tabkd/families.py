@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import has_fit_parameter
 
-from tabkd._compat import fit_weighted, is_search, nested_estimators
+from tabkd._compat import fit_weighted, is_search, made_again, nested_estimators
 
 __all__ = [
     "averages_trees",
@@ -32,6 +34,7 @@ __all__ = [
     "pop_class_weight",
     "quiet",
     "stops_early",
+    "without_stopping",
 ]
 
 BOOSTERS = ("lightgbm", "xgboost", "catboost")
@@ -93,10 +96,13 @@ def categories_by_position(estimator: Any, X: Any) -> Any:
     names = list(getattr(X, "columns", []))
     unknown = [column for column in params[given] if isinstance(column, str) and column not in names]
     if unknown:
-        raise ValueError(f"categorical_feature names {unknown}, but the columns of this model are {names}.")
+        raise ValueError(
+            f"categorical_feature names {unknown}, but the columns of this model are {names}. Name some of these, or "
+            "give positions."
+        )
     positions = [names.index(column) if isinstance(column, str) else column for column in params[given]]
     kept = {name: value for name, value in params.items() if name not in CATEGORICAL}
-    return type(estimator)(**kept, categorical_column=positions)
+    return made_again(estimator, {**kept, "categorical_column": positions})
 
 
 def quiet(estimator: Any) -> Any:
@@ -127,6 +133,14 @@ def stops_early(estimator: Any) -> bool:
     names = STOPPING.get(family(estimator), ())
     params = estimator.get_params()
     return any(params.get(name) for name in names)
+
+
+def without_stopping(estimator: Any) -> Any:
+    """``estimator``, told to use all its rounds: early stopping needs validation rows."""
+    if not stops_early(estimator):
+        return estimator
+    params, names = estimator.get_params(deep=False), STOPPING[family(estimator)]
+    return made_again(estimator, {name: value for name, value in params.items() if name not in names})
 
 
 def averages_trees(estimator: Any) -> bool:
@@ -225,18 +239,22 @@ def _weighs(value: Any) -> bool:
 
 
 def named(X: Any, estimator: Any) -> Any:
-    """A frame under names that LightGBM and XGBoost accept: they refuse ``[ ] { } < > , : "`` and no name."""
+    """A frame under names that LightGBM and XGBoost accept, also inside another model.
+
+    They refuse ``[ ] { } < > , : "`` and no name; LightGBM takes a blank for ``_``.
+    """
     kind = family(estimator)
     if kind == "lightgbm" and isinstance(X, np.ndarray):
         # LightGBM 4.6 gives arrays such names in fit, and then warns in predict that they have none.
         return pd.DataFrame(X, columns=[f"Column_{i}" for i in range(X.shape[1])], copy=False)
-    if kind == "sklearn":
-        return _writable(X)
-    if kind not in ("lightgbm", "xgboost") or not isinstance(X, pd.DataFrame):
+    if not isinstance(X, pd.DataFrame):
         return X
+    if kind == "sklearn":
+        X = _writable(X)
+    blanks = kind != "sklearn"  # inside a model they stay: LightGBM reads them, and parts beside it may name them
     names = [str(name) for name in X.columns]
-    clean = ["".join("_" if c in _FORBIDDEN or c.isspace() else c for c in name) or "_" for name in names]
-    if clean == names:
+    clean = ["".join("_" if c in _FORBIDDEN or (blanks and c.isspace()) else c for c in name) or "_" for name in names]
+    if clean == names or not _refuses_names(estimator):
         return X
     # Names that need no cleaning keep theirs; the others give way to them and to each other.
     taken = {name for name, cleaned in zip(names, clean, strict=True) if name == cleaned}
@@ -247,6 +265,16 @@ def named(X: Any, estimator: Any) -> Any:
     return X.set_axis(clean, axis=1)
 
 
+def _refuses_names(estimator: Any) -> bool:
+    """Whether it, or a part that is handed its columns, is LightGBM or XGBoost."""
+    if (kind := family(estimator)) != "sklearn":
+        return kind != "catboost"
+    if isinstance(estimator, Pipeline) or not hasattr(estimator, "fit") or get_tags(estimator).input_tags.string:
+        return False  # pipelines, and what reads tables by itself, find columns by name
+    parts = nested_estimators(estimator)
+    return any(_refuses_names(part) for name, part in parts.items() if "__" not in name)
+
+
 def _balances_weights(estimator: Any) -> bool:
     """Whether "balanced" is of weighted counts: in scikit-learn's logistic regression, since it can."""
     return "sample_weight" in signature(compute_class_weight).parameters and "LogisticRegression" in {
@@ -254,10 +282,8 @@ def _balances_weights(estimator: Any) -> bool:
     }
 
 
-def _writable(X: Any) -> Any:
+def _writable(X: pd.DataFrame) -> pd.DataFrame:
     """A frame that scikit-learn's trees accept: with numbers that are not finite they refuse read-only arrays."""
-    if not isinstance(X, pd.DataFrame):
-        return X
     values = X.to_numpy()
     if values.flags.writeable or (values.dtype.kind == "f" and np.isfinite(values).all()):
         return X

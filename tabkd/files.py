@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from tabkd._compat import optional_import
+from tabkd.numerals import missing_marks
 from tabkd.words import near
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
 ENCODINGS = ("utf-8-sig", "cp949")
 #: Rows that show how decimals are written.
 _N_LOOKED_AT = 1000
+#: Fewer different numbers may be flags or codes, beside which a mark such as "-" is one more answer.
+_MIN_NUMBERS = 3
 #: What pandas calls a column whose name is empty, before its position.
 UNNAMED = "Unnamed: "
 #: Of other tables than those that are written here.
@@ -112,6 +115,9 @@ def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] 
     free : collection of str
         Identifiers and free text, where "NA" or "null" is something that somebody wrote; ``""`` where it is missing.
 
+    Other columns of a CSV that hold numbers and marks such as "?" or "-" are numbers, missing at the marks, with a
+    warning that names them.
+
     Returns
     -------
     DataFrame
@@ -130,10 +136,30 @@ def read_table(path: Path, *, text: Collection[str] = (), free: Collection[str] 
         names = read_header(path)
         kinds = {name: str for name in [*text, *free] if name in names}
         frame = _read_csv(path, dtype=kinds, index_col=False, low_memory=False)
+        frame = _without_marks(path, frame, set(names) - set(kinds))
         if own := [name for name in free if name in names]:
             frame[own] = as_written(path, own)
     if len(frame) == 0:
         raise InputError(f"{path} has a header, but no rows. Give a table with rows.")
+    return frame
+
+
+def _without_marks(path: Path, frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """The table with columns as numbers that hold nothing else, once their marks are taken for missing."""
+    texts = [name for name in frame if name in names and not pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    marks = {name: found for name in texts if (found := missing_marks(frame[name]))}
+    if not marks:
+        return frame
+    read = _read_csv(path, usecols=[*marks], na_values=marks, index_col=False, low_memory=False)
+    for name, found in marks.items():
+        if pd.api.types.is_numeric_dtype(read[name].dtype) and read[name].nunique() >= _MIN_NUMBERS:
+            rows = int(frame[name].isin(found).sum())
+            warnings.warn(
+                f"{path}: {name} holds numbers, and in {rows} of {len(frame)} rows {' or '.join(map(repr, found))}, "
+                "which is taken for missing.",
+                stacklevel=3,
+            )
+            frame[name] = read[name]
     return frame
 
 

@@ -27,13 +27,13 @@ from tabkd._compat import (
 )
 from tabkd.adapter import Adapter
 from tabkd.columns import ColumnEncoder
-from tabkd.families import categories_by_position, limit_threads, quiet, stops_early
+from tabkd.families import categories_by_position, family, limit_threads, named, quiet, stops_early, without_stopping
 from tabkd.frames import columns_of, rows_of, stacked
 from tabkd.impute import Impute
 from tabkd.imputer import Imputer
 from tabkd.links import invert_link
 from tabkd.per_column import kept_columns, more_columns
-from tabkd.students import FitSoft, HardLabels, adapt
+from tabkd.students import FitSoft, HardLabels, adapt, outputs_ready
 from tabkd.targets import Targets, sharpen
 
 __all__ = ["ExtraRows", "Learner", "Member", "fit_members", "frozen_member"]
@@ -302,12 +302,26 @@ def _prepare(
             if estimator.refit is True:  # the winner is fitted below, in its student's way
                 estimator.set_params(refit=False)
             grouped = {"groups": groups} if groups is not None and takes_groups(estimator) else {}
-            numeric = targets.classes is not None and is_regressor(last_step(estimator))
-            labels = targets.codes if numeric else targets.labels
-            fit_weighted(estimator, readable, labels, targets.weight, **grouped)
-            estimator = clone_estimator(estimator.estimator).set_params(**estimator.best_params_)
+            labels, last = targets.labels, last_step(estimator)
+            if targets.classes is not None and (is_regressor(last) or family(last) == "xgboost"):
+                labels = np.unique(targets.codes, return_inverse=True)[1]
+            chosen = clone_estimator(estimator.estimator)
+            estimator.set_params(estimator=_tried(estimator.estimator, readable, labels))
+            fit_weighted(estimator, named(readable, chosen), labels, targets.weight, **grouped)
+            estimator = chosen.set_params(**estimator.best_params_)
         else:
             return member, readable, estimator
+
+
+def _tried(estimator: Any, X: Any, y: np.ndarray) -> Any:
+    """What a search fits in its trials: categories by position, no early stopping, and a copy per output if need be."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        return estimator.set_params(**{name: _tried(last, None, y)})  # its steps may make other columns of X
+    if is_search(estimator):
+        return estimator.set_params(estimator=_tried(estimator.estimator, X, y))
+    estimator = without_stopping(categories_by_position(estimator, X))
+    return outputs_ready(estimator, 1 if y.ndim == 1 else y.shape[1])
 
 
 def _supported(encoder: Any, support: np.ndarray | None) -> ColumnEncoder:

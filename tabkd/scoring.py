@@ -27,6 +27,8 @@ __all__ = ["Choice", "Honest", "Judge", "Judged", "default_scoring", "name_of_sc
 
 #: Bootstrap resamples for the standard error of a score that is not a mean over rows.
 N_BOOTSTRAP = 100
+#: What a scorer of the caller's own may have taken for granted.
+_NO_TABLE = "; scorers see predictions alone, and their X is no table: give costs by row as fit(..., sample_weight=)."
 
 
 def _log_loss_rows(hard: np.ndarray, proba: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -84,7 +86,7 @@ class Judge:
     groups : ndarray of shape (n_samples,) or None
         Rows of a group are not independent: standard errors are clustered by them.
     scoring : str, callable or None
-        Any scikit-learn scorer; None is log-loss, or squared error for regression.
+        Any scikit-learn scorer that reads no columns of ``X``; None is log-loss, or squared error for regression.
     threshold : float, str, callable or None
         As in ``DistilledEstimator``.
     seed : int or None
@@ -111,7 +113,7 @@ class Judge:
         if targets.weight is not None and not takes_weights(self.scorer):
             raise ValueError(
                 f"scoring={self.scoring!r} takes no sample_weight, but weights were given. Use a scorer's name, "
-                "sklearn.metrics.make_scorer, or a callable (estimator, X, y, sample_weight=None)."
+                "sklearn.metrics.make_scorer, or a callable (estimator, X, y, sample_weight=None), whose X is no table."
             )
 
     def check(self) -> None:
@@ -135,6 +137,8 @@ class Judge:
             if "pos_label" in str(error):
                 name = self.targets.classes.tolist()[-1]
                 way = f" Use labels 0 and 1, or say which is positive: make_scorer(f1_score, pos_label={name!r})."
+            elif callable(self.scoring):
+                way = _NO_TABLE
             raise ValueError(f"scoring={self.scoring!r} cannot score this target: {error}{way}") from error
         if not np.isfinite(best):
             raise ValueError(
@@ -143,7 +147,8 @@ class Judge:
         try:
             self.threshold_for(perfect, np.arange(len(self.labels)))
         except Exception as error:
-            raise ValueError(f"threshold={self.threshold!r} cannot be tuned on this target: {error}") from error
+            way = _NO_TABLE if callable(self.threshold) else ""
+            raise ValueError(f"threshold={self.threshold!r} cannot be tuned on this target: {error}{way}") from error
 
     def check_splits(self, folds: Folds) -> None:
         """Score the true answers of each split's test rows alone, for what is to be scored split by split.

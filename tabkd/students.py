@@ -63,7 +63,7 @@ class HardLabels(Adapter):
                 "StratifiedKFold(shuffle=True)."
             )
         if self.classes is None:
-            self.estimator = _outputs_ready(self.estimator, targets.hard.shape[1])
+            self.estimator = outputs_ready(self.estimator, targets.hard.shape[1])
         elif family(self.estimator) == "xgboost":
             # XGBoost takes the codes 0, 1, ... only, none left out.
             self.seen, y = np.unique(y, return_inverse=True)
@@ -203,7 +203,7 @@ class Regressed(Adapter):
             estimator, class_weight = pop_class_weight(self.estimator, targets.codes, targets.classes, targets.weight)
             self.estimator = regressor_of(estimator)
         y, weight = self._scaled(targets, class_weight)
-        self.estimator = _outputs_ready(self.estimator, y.shape[1])
+        self.estimator = outputs_ready(self.estimator, y.shape[1])
         watched = None
         if valid is not None:
             y_valid, weight_valid = self._scaled(valid[1], class_weight)
@@ -344,11 +344,16 @@ class _PerOutput(RegressorMixin, BaseEstimator):
             self.estimators_.append(fit_stopping_early(part, named(X, self.estimator), y[:, k], sample_weight, watched))
         return self
 
+    def set_params(self, **params: Any) -> _PerOutput:
+        """Those of the regressor, by its own names, as a search gives them."""
+        self.estimator.set_params(**params)
+        return self
+
     def predict(self, X: Any) -> np.ndarray:
         return np.column_stack([part.predict(named(X, part)) for part in self.estimators_])
 
 
-def _outputs_ready(estimator: Any, n_outputs: int) -> Any:
+def outputs_ready(estimator: Any, n_outputs: int) -> Any:
     """``estimator`` if it predicts that many outputs, else one copy of it per output."""
     if n_outputs == 1 or not is_regressor(estimator):
         return estimator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -159,6 +160,7 @@ def _read_classes(values: pd.Series, positive: str | None) -> Target:
         raise InputError(f"The target {name} mixes text and numbers. Write every label in the same way.") from None
     if len(labels) == 1:
         raise InputError(f"The target {name} has one class only ({labels[0]!r}). Give rows of at least two classes.")
+    _warn_of_blanks(name, labels)
     small = [label for label in labels if counts[label] < MIN_CLASS_ROWS]
     if small:
         hint = " Or is it --task regression?" if pd.api.types.is_numeric_dtype(values.dtype) else ""
@@ -178,3 +180,14 @@ def _read_classes(values: pd.Series, positive: str | None) -> Target:
         # Coded, so that metrics with a positive class find it, whatever its label.
         return Target(name, (y == labels[1]).astype(np.int64), np.array(labels))
     return Target(name, np.array(y.tolist()), np.array(labels))
+
+
+def _warn_of_blanks(name: str, labels: list[Any]) -> None:
+    alike: dict[Any, Any] = {}
+    for label in labels:
+        first = alike.setdefault(" ".join(label.split()) if isinstance(label, str) else label, label)
+        if first != label:
+            warnings.warn(
+                f"Labels {first!r} and {label!r} of {name} differ in blanks only: two classes. Write them alike.",
+                stacklevel=2,
+            )

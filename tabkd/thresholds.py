@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.isotonic import isotonic_regression
 from sklearn.metrics import get_scorer
 
 from tabkd._compat import scores_labels, takes_weights
@@ -13,7 +14,8 @@ from tabkd.stored import StoredClassifier
 
 __all__ = ["check_threshold", "is_tuned", "tune_threshold"]
 
-#: Cut points that ``tune_threshold`` asks a scorer for, first over all scores and then around the best.
+#: Cut points that ``tune_threshold`` asks a scorer for, first over all scores and then around the best; those on the
+#: convex hull of the ROC curve come on top.
 N_THRESHOLDS = 100
 
 
@@ -27,7 +29,9 @@ def tune_threshold(
 ) -> float:
     """The cut that maximises a scorer of labels, as the float32 midpoint between two neighbouring scores.
 
-    No row sits on it, so that a device in float32 decides every row as Python does.
+    No row sits on it, so that a device in float32 decides every row as Python does. Scorers that are not known by name
+    are asked for some 200 cuts and for those on the convex hull of the ROC curve, where costs, accuracies and F scores
+    are greatest.
 
     Parameters
     ----------
@@ -77,13 +81,21 @@ def tune_threshold(
         seen = np.flatnonzero(confusion[:, cut] > 0)
         return scorer(cells, seen, classes[truth[seen]], sample_weight=confusion[seen, cut])
 
-    def best_of(low: int, high: int) -> int:
-        tried = np.unique(np.linspace(max(low, 0), min(high, len(cuts) - 1), N_THRESHOLDS).round().astype(int))
+    def best_of(low: int, high: int, *more: int) -> int:
+        spread = np.linspace(max(low, 0), min(high, len(cuts) - 1), N_THRESHOLDS).round().astype(int)
+        tried = np.union1d(spread, more).astype(int)
         return int(tried[np.argmax([score(cut) for cut in tried])])
 
     step = -(-len(cuts) // N_THRESHOLDS)
-    coarse = best_of(0, len(cuts) - 1)
-    return float(midpoints[cuts[best_of(coarse - step, coarse + step)]])
+    coarse = best_of(0, len(cuts) - 1, *_hull(negative, positive, last))
+    return float(midpoints[cuts[best_of(coarse - step, coarse + step, coarse)]])
+
+
+def _hull(negative: np.ndarray, positive: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Which cuts lie on the convex hull of the ROC curve: those where the isotonic share of positives rises."""
+    negative, positive = (np.diff(total[last], prepend=0, append=total[-1]) for total in (negative, positive))
+    weight = np.maximum(negative + positive, np.finfo(float).tiny)
+    return np.flatnonzero(np.diff(isotonic_regression(positive / weight, sample_weight=weight)) > 0)
 
 
 def is_tuned(threshold: Any) -> bool:

@@ -12,7 +12,15 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+    cross_val_predict,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -447,6 +455,14 @@ def test_inside_students_of_one_fold_share_the_choice(known, monkeypatch):
 
 def test_inside_a_split_of_the_whole_table_is_none_to_choose_by(known):
     model = inside(n_features=4).set_params(cv=PredefinedSplit(np.arange(400) % 4))
+    assert len(model.fit(*known).student_features_) == 4
+
+
+@pytest.mark.parametrize(
+    ("cross_fit", "cv"), [("folds", TimeSeriesSplit(3)), ("holdout", ShuffleSplit(1, random_state=0))]
+)
+def test_inside_a_split_that_tests_some_rows_alone_is_none_to_choose_by(known, cross_fit, cv):
+    model = inside(n_features=4).set_params(cv=cv, cross_fit=cross_fit)
     assert len(model.fit(*known).student_features_) == 4
 
 

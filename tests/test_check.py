@@ -200,6 +200,15 @@ def test_identifiers_are_named_and_compared_with_nothing(people: pd.DataFrame) -
     assert found.drift is not None and not found.drift.seen and "ID" not in set(found.drift.columns["column"])
 
 
+@pytest.mark.parametrize("one", [0, 1])
+def test_numbers_that_one_cell_makes_text_are_no_identifier(people: pd.DataFrame, one: int) -> None:
+    tables = halves(people)
+    tables[one]["height"] = tables[one]["height"].astype(str).mask(tables[one].index == 7, "n/b")
+    found = check_tables(*tables)
+    assert found.numbers_as_text == {"height": "1 of 300 cannot be read as such, first 'n/b' in row 8"}
+    assert not found.identifiers
+
+
 def test_kinds_that_differ_are_shown_by_a_value(people: pd.DataFrame) -> None:
     train, test = halves(people)
     train["age"] = train["age"].astype(str).mask(train.index == 7, "old")

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from tabkd.cli import app
 from tabkd.competition import identifier
+from tabkd.files import read_table
 
 FAST = ["--teacher", "tree", "--student", "tree", "--alpha", "0.5"]
 DEPLOYABLE = ["mean radius", "mean texture", "mean area"]
@@ -534,6 +535,56 @@ def test_a_missing_file_is_named(folder: Folder) -> None:
 def test_a_refused_fit_leaves_no_folder(folder: Folder) -> None:
     refused(*folder.args("--target", "lable"))
     assert not (folder.path / "out").exists()
+
+
+def written(values: pd.Series, cell: str) -> pd.Series:
+    """Numbers as text, with one cell of the fourth row that is none."""
+    return values.astype(str).mask(values.index == 3, cell)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda area: written(area, "n/b"), "but 1 of 300 cannot be read as such, first 'n/b' in row 4, so that"),
+        (lambda area: written(area, "12,5"), "but 1 of 300 cannot be read as such, first '12,5' in row 4, so that"),
+        (lambda area: area.map("{:,.2f}".format), "first '1,001.00' in row 1, so that"),
+        (lambda area: area.map("{:.1f} €".format), "but 300 of 300 cannot be read as such, first '1001.0 €' in row 1"),
+        (lambda area: (area // 50).map("{:.0f},5".format), "but 300 of 300 cannot be read as such, first '20,5'"),
+    ],
+)
+def test_numbers_that_would_be_categories_are_refused(
+    folder: Folder, write: Callable[[pd.Series], pd.Series], said: str
+) -> None:
+    folder.write("train.csv", folder.train.assign(**{"mean area": write(folder.train["mean area"])}))
+    line = refused(*folder.args())
+    assert "Column mean area holds numbers, " in line and said in line
+    assert "Write numbers as 1234.5, and nothing where one is missing" in line and "--categories mean area" in line
+
+
+def test_codes_that_are_named_as_categories_stay_text(folder: Folder) -> None:
+    codes = folder.train.assign(**{"mean area": written(folder.train["mean area"].round().astype(int), "V57")})
+    folder.write("train.csv", codes)
+    folder.fit("--categories", "mean area", "--student-features", "mean area,mean radius")
+    assert folder.read("summary.json")["text_columns"] == ["mean area"]
+
+
+@pytest.mark.parametrize("mark", ["?", "-", " ", "N.A."])
+def test_marks_among_numbers_are_missing_values_with_a_warning(folder: Folder, mark: str) -> None:
+    for name, table in {"train.csv": folder.train, "test.csv": folder.test}.items():
+        folder.write(name, table.assign(**{"mean area": written(table["mean area"], mark)}))
+    result = folder.fit()
+    assert f"mean area holds numbers, and in 1 of 300 rows {mark!r}, which is taken for missing" in result.stderr
+    assert folder.read("summary.json")["text_columns"] == []
+
+
+def test_a_mark_beside_a_flag_is_an_answer_of_its_own(folder: Folder) -> None:
+    flags = pd.DataFrame({"flag": np.resize(["1", "-"], 30)})
+    assert read_table(folder.write("flags.csv", flags))["flag"].tolist() == flags["flag"].tolist()
+
+
+def test_labels_that_differ_in_blanks_alone_are_told(folder: Folder) -> None:
+    folder.write("train.csv", folder.train.assign(label=folder.train["label"].mask(folder.train.index % 3 == 0, "no ")))
+    assert "warning: Labels 'no' and 'no ' of label differ in blanks only: two classes. Write" in folder.fit().stderr
 
 
 # ---------------------------------------------------------------- identifiers

@@ -94,6 +94,13 @@ def test_every_finding_has_its_lines(tables: Pair) -> None:
     assert "city    1    9.0%           'Jeju'" in text
 
 
+def test_a_column_that_one_cell_makes_text_is_named(tables: Pair) -> None:
+    tables.write("train.csv", tables.train.astype({"lab": str}).replace({"lab": {str(tables.train["lab"][3]): "n/b"}}))
+    assert "read as text: lab, which holds numbers, but 1 of 200 cannot be read as such, first 'n/b' in row 4." in done(
+        *tables.args
+    )
+
+
 def test_without_a_target_the_report_says_what_it_left_undone(tables: Pair) -> None:
     assert "leaks: not looked for: name the target with --target." in done(*tables.args)
 

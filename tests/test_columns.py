@@ -13,16 +13,21 @@ import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.sparse import csr_array
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier, VotingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from tabkd import DistilledEstimator
 from tabkd.column import Column
 from tabkd.columns import ColumnEncoder
+from tabkd.families import named
 from tabkd.frames import as_table, column_positions
 from tabkd.targets import one_hot
 
@@ -617,6 +622,66 @@ def test_any_column_name_works_in_a_regression_with_several_outputs(numbers):
     assert model.predict(table).shape == (400, 2)
 
 
+LGBM = LGBMClassifier(n_estimators=2, n_jobs=1, verbose=-1)
+XGB = XGBClassifier(n_estimators=2, n_jobs=1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GridSearchCV(LGBM, {"num_leaves": [3, 7]}, cv=2),
+        GridSearchCV(XGB, {"max_depth": [1, 2]}, cv=2),
+        CalibratedClassifierCV(LGBM, cv=2),
+        VotingClassifier([("lightgbm", LGBM), ("xgboost", XGB)], voting="soft"),
+        StackingClassifier([("lightgbm", CalibratedClassifierCV(LGBM, cv=2))], cv=2),
+    ],
+    ids=["search", "search of xgboost", "calibrated", "voting", "stacked"],
+)
+def test_any_column_name_works_with_boosters_inside_other_models(numbers, two, model):
+    table = numbers.set_axis(NAMES["brackets"], axis=1)
+    student = distilled(model).fit(table, two, soft_targets=soft(two))
+    assert student.predict_proba(table).shape == (400, 2)
+
+
+def test_any_column_name_works_with_a_booster_of_a_transformed_target(numbers):
+    table, y = numbers.set_axis(NAMES["brackets"], axis=1), numbers["a"].to_numpy()
+    student = TransformedTargetRegressor(LGBMRegressor(n_estimators=2, n_jobs=1), func=np.arcsinh, inverse_func=np.sinh)
+    model = DistilledEstimator(LGBMRegressor(), student, alpha=0.5, cross_fit="folds")
+    assert model.fit(table, y, soft_targets=y).predict(table).shape == (400,)
+
+
+def test_any_category_works_with_a_booster_beside_a_linear_model(numbers, two):
+    table = numbers.assign(time=np.where(two, "08:00", "Bonn, DE"))
+    student = VotingClassifier([("trees", LGBM), ("line", LogisticRegression())], voting="soft")
+    model = distilled(student).fit(table, two, soft_targets=soft(two))
+    assert model.predict_proba(table).shape == (400, 2)
+
+
+SCALED = ColumnTransformer([("scale", StandardScaler(), ["b<3"])])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(SCALED, LGBM),
+        VotingClassifier([("pipeline", make_pipeline(SCALED, LGBM))]),
+        DistilledEstimator(LGBM, LGBM, student_features=["b<3"]),
+        FrozenEstimator(VotingClassifier([("trees", LGBM)])),
+        VotingClassifier([("trees", DecisionTreeClassifier())]),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_names_stay_where_no_booster_is_handed_the_columns(numbers, model):
+    assert named(numbers.set_axis(NAMES["brackets"], axis=1), model).columns.tolist() == NAMES["brackets"]
+
+
+def test_blanks_stay_in_names_that_other_parts_of_a_model_may_use(numbers, two):
+    table = numbers.assign(kind=two).rename(columns={"kind": "home kind"})
+    native = HistGradientBoostingClassifier(max_iter=2, categorical_features=["home kind"])
+    model = distilled(VotingClassifier([("lightgbm", LGBM), ("native", native)], voting="soft"))
+    assert model.fit(table, two, soft_targets=soft(two)).predict_proba(table).shape == (400, 2)
+
+
 # ---------------------------------------------------------------- parameters that name columns
 
 
@@ -659,6 +724,14 @@ def test_native_categories_of_any_numbers_reach_an_xgboost_student(numbers, two,
     student = XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
     model = distilled(student).fit(table, two, soft_targets=soft(two))
     np.testing.assert_array_equal(model.predict(table.assign(grade=table["grade"].astype(float))), two)
+
+
+@pytest.mark.parametrize("odd", ["intervals", "nothing"])
+def test_native_categories_of_odd_columns_reach_an_xgboost_student(numbers, two, odd):
+    table = numbers.assign(odd=pd.cut(numbers["a"], 4) if odd == "intervals" else None)
+    student = XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True)
+    model = distilled(student).fit(table, two, soft_targets=soft(two))
+    assert model.student_.members[0].adapter.estimator.get_booster().feature_types == [*["float"] * 4, "c"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tabkd import DistilledEstimator, MutualDistilledEstimator
@@ -259,3 +261,10 @@ def test_categories_that_left_out_rows_alone_have_are_unknown_to_peers(dated):
     peers = [("one", LGBMRegressor(**FAST)), ("other", DecisionTreeRegressor(random_state=0))]
     model = MutualDistilledEstimator(peers, scoring="r2", random_state=0).fit(*dated)
     assert max(model.student_score_, model.control_score_) < 0.5
+
+
+def test_a_lambda_that_no_cache_can_tell_from_others_is_named(data, tmp_path):
+    teacher = make_pipeline(FunctionTransformer(lambda X: X), LogisticRegression())
+    model = DistilledEstimator(teacher, LogisticRegression(), memory=tmp_path)
+    with pytest.raises(ValueError, match=r"cannot tell a Pipeline with functiontransformer__func=<function .*<lambda>"):
+        model.fit(*data)

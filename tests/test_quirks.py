@@ -7,16 +7,18 @@ import pandas as pd
 import pytest
 import sklearn
 from catboost import CatBoostClassifier
-from lightgbm import LGBMClassifier
-from sklearn.ensemble import GradientBoostingClassifier, VotingClassifier
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRFClassifier, XGBRFRegressor
 
 from tabkd import DistilledEstimator
-from tabkd.families import limit_threads, pop_class_weight
+from tabkd.families import limit_threads, pop_class_weight, stops_early
 from tabkd.learners import Learner, _carve, fit_members
 from tabkd.links import invert_link
 from tabkd.scoring import Judge
@@ -186,6 +188,55 @@ def test_search_gets_groups_only_where_its_splitter_asked_for_them(numbers, two,
     assert member.adapter.estimator.C in (0.1, 1.0)
 
 
+def winner(search, X, targets):
+    (member,) = fit_members([Learner(search)], X, targets, None)
+    return member.adapter.estimator
+
+
+def test_search_over_a_booster_that_is_told_of_categories_by_name(mixed, two):
+    X = mixed.assign(city=mixed["city"].factorize()[0])
+    search = GridSearchCV(lgbm(categorical_feature=["city"]), {"num_leaves": [3, 7]}, cv=2)
+    assert winner(search, X, hard(two)).get_params()["categorical_column"] == [4]
+
+
+def test_categories_behind_steps_that_a_search_repeats_are_refused_by_name(numbers, two):
+    pipeline = make_pipeline(StandardScaler(), lgbm(categorical_feature=["c"]))
+    with pytest.raises(ValueError, match=r"categorical_feature names \['c'\].*give positions"):
+        winner(GridSearchCV(pipeline, {"lgbmclassifier__num_leaves": [3, 7]}, cv=2), numbers, hard(two))
+
+
+@pytest.mark.parametrize(
+    ("booster", "grid"),
+    [
+        (lgbm(early_stopping_round=3), {"num_leaves": [3, 7]}),
+        (XGBClassifier(n_estimators=5, n_jobs=1, early_stopping_rounds=3), {"max_depth": [1, 2]}),
+        (CatBoostClassifier(iterations=5, early_stopping_rounds=3, **QUIET), {"depth": [1, 2]}),
+    ],
+    ids=["lightgbm", "xgboost", "catboost"],
+)
+def test_the_winner_of_a_search_alone_stops_early(numbers, two, booster, grid):
+    assert stops_early(winner(GridSearchCV(booster, grid, cv=2), numbers, hard(two)))
+
+
+def test_search_around_a_pipeline_whose_booster_stops_early(numbers, two):
+    pipeline = make_pipeline(StandardScaler(), lgbm(early_stopping_round=3))
+    search = GridSearchCV(pipeline, {"lgbmclassifier__num_leaves": [3, 7]}, cv=2)
+    assert stops_early(winner(search, numbers, hard(two)))
+
+
+@pytest.mark.parametrize("steps", [[], [StandardScaler()]], ids=["alone", "pipeline"])
+def test_search_over_a_regressor_of_one_output_for_several(numbers, steps):
+    name, y = "lgbmregressor__num_leaves" if steps else "num_leaves", numbers[["a", "b"]].to_numpy()
+    model = make_pipeline(*steps, lgbm(LGBMRegressor)) if steps else lgbm(LGBMRegressor)
+    best = winner(GridSearchCV(model, {name: [2, 7]}, cv=2), numbers, Targets(y, None, None, None))
+    assert best.estimator.num_leaves == 7
+
+
+def test_search_over_xgboost_takes_any_labels(numbers, three):
+    search = GridSearchCV(XGBClassifier(n_estimators=5, n_jobs=1), {"max_depth": [1, 2]}, cv=2)
+    assert winner(search, numbers, hard(three)).max_depth in (1, 2)
+
+
 # ---------------------------------------------------------------- nested models
 
 
@@ -232,6 +283,13 @@ def test_trees_of_scikit_learn_take_frames_with_missing_values(numbers, two, stu
     X = numbers.mask(np.random.default_rng(0).random(numbers.shape) < 0.1)
     model = DistilledEstimator(DecisionTreeClassifier(max_depth=5), student, cv=4, random_state=0).fit(X, two)
     assert model.predict_proba(X).shape == (400, 2)
+
+
+def test_search_over_trees_takes_frames_with_missing_values(numbers, two):
+    X = numbers.mask(np.random.default_rng(0).random(numbers.shape) < 0.1)
+    search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2, 3]}, cv=2)
+    model = DistilledEstimator(search, DecisionTreeClassifier(max_depth=3), alpha=0.5, cross_fit="folds", cv=3)
+    assert model.fit(X, two).predict_proba(X).shape == (400, 2)
 
 
 # ---------------------------------------------------------------- no probabilities

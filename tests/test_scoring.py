@@ -12,6 +12,7 @@ from tabkd import DistilledEstimator, MutualDistilledEstimator
 from tabkd.scoring import Judge
 from tabkd.stored import StoredClassifier
 from tabkd.targets import Targets, one_hot
+from tabkd.thresholds import tune_threshold
 
 SLOW = {
     "f1": make_scorer(f1_score),
@@ -106,3 +107,21 @@ def test_score_of_a_positive_label_says_how_to_name_it():
     X, y = np.arange(60.0)[:, None], np.resize(["no", "yes"], 60)
     with pytest.raises(ValueError, match=r"make_scorer\(f1_score, pos_label='yes'\)"):
         DistilledEstimator(LogisticRegression(), LogisticRegression(), scoring="f1").fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["scoring", "threshold"])
+def test_scorer_that_reads_the_table_is_told_that_there_is_none(name):
+    X, y = np.arange(60.0)[:, None], np.resize([0, 1], 60)
+    by_row = {name: lambda model, X, y: (X[:, 0] * (model.predict(X) == y)).sum()}
+    with pytest.raises(ValueError, match=rf"{name}=.*their X is no table: give costs by row as fit\(.*sample_weight"):
+        DistilledEstimator(LogisticRegression(), LogisticRegression(), **by_row).fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["f1", "balanced_accuracy"])
+def test_threshold_of_ones_own_scorer_is_as_good_as_the_one_known_by_name(name):
+    draw = np.random.default_rng(1)
+    y = (draw.random(3000) < 0.05).astype(int)
+    proba = 1 / (1 + np.exp(2 - 1.2 * y - draw.normal(size=3000)))
+    own, known = (tune_threshold(scoring, y, proba, np.array([0, 1])) for scoring in (SLOW[name], name))
+    score = SLOW[name]._score_func
+    assert score(y, proba > own) == pytest.approx(score(y, proba > known))

@@ -14,7 +14,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -703,6 +703,15 @@ def test_pipeline_is_a_teacher_with_weights(mixed, two, weights):
     table = mixed.astype(dict.fromkeys("abcd", np.float32))
     native = pipeline(LogisticRegression()).fit(table.iloc[train], two[train], model__sample_weight=weights[train])
     np.testing.assert_allclose(soft[test], native.predict_proba(table.iloc[test]), atol=1e-9)
+
+
+def test_weights_reach_a_pipeline_inside_a_transformed_target(numbers, weights):
+    y = np.exp(numbers["a"].to_numpy())
+    student = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), func=np.log, inverse_func=np.exp)
+    model = DistilledEstimator(Ridge(), clone(student), alpha=1, cross_fit="folds")
+    ours = model.fit(numbers, y, soft_targets=y, sample_weight=weights).predict(numbers)
+    native = student.fit(as32(numbers), y, ridge__sample_weight=weights).predict(as32(numbers))
+    np.testing.assert_allclose(ours, native)
 
 
 def search(model, **grid):
