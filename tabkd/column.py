@@ -168,7 +168,7 @@ class Column:
                     f"Column {self.name!r} held {what[0]} in fit, and holds {what[1]} ({present.iloc[0]!r}). Read it "
                     "in the same way: for a CSV file, with dtype=."
                 )
-        known, asked = pd.Index(self.categories), pd.Index(values.astype(object))
+        known, asked = pd.Index(self.categories), pd.Index(values, dtype=object)
         if all(isinstance(category, Real) for category in self.categories):
             rounded = _float32(self.categories)
             known, asked = (rounded, _float32(values)) if rounded.is_unique else (known, asked)

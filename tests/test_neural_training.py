@@ -53,11 +53,16 @@ from tabkd.runtime import OnnxPredictor
 from tests.neural_data import TOKENIZER, X, Y, classifier, config, digits, layers, without_dropout
 
 ROOT = Path(__file__).parent.parent
-#: Releases of transformers have two names for it.
+#: Releases of transformers have two names for each.
 CHECKPOINTING = next(
     name
     for name in ("activation_checkpointing", "gradient_checkpointing")
     if hasattr(transformers.TrainingArguments, name)
+)
+BY_LENGTH = (
+    {"train_sampling_strategy": "group_by_length"}
+    if hasattr(transformers.TrainingArguments, "train_sampling_strategy")
+    else {"group_by_length": True}
 )
 
 
@@ -200,7 +205,7 @@ def test_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
 
 
 def test_training_by_length_goes_on_as_if_it_had_not_been_killed(tmp_path):
-    often = {"train_sampling_strategy": "group_by_length", "save_steps": 2, "save_total_limit": None}
+    often = {**BY_LENGTH, "save_steps": 2, "save_total_limit": None}
     settings = {"output_dir": tmp_path, "epochs": 2, "batch_size": 16, "training_args": often}
     whole = classifier(**settings).fit(X[:80], Y[:80]).predict_proba(X)
     (stage,) = tmp_path.glob("*/stage-0")
