@@ -168,7 +168,7 @@ class TextReader:
         return names
 
     def encoded(self, rows: Sequence[Any]) -> list[dict[str, np.ndarray]]:
-        """What :func:`encoded` gives, in a seventh of the memory that lists take."""
+        """What :func:`encoded` gives of every row."""
         return [row for part in slices(rows) for row in encoded(self.tokenizer, part, self.max_length)]
 
     def collated(self, encoded: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

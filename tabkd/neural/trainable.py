@@ -88,8 +88,9 @@ class Trainable(Taught):
         given = {} if self.training_args is None else self.training_args
         if not isinstance(given, Mapping):
             raise TypeError(f"training_args is a dict of arguments, got {type(given).__name__}. Try {{'bf16': True}}.")
-        for name in given.keys() & _DECIDED.keys():
-            raise ValueError(f"training_args has {name}={given[name]!r}, but {_DECIDED[name]}. Leave it out.")
+        for name, instead in _DECIDED.items():
+            if name in given:
+                raise ValueError(f"training_args has {name}={given[name]!r}, but {instead}. Leave it out.")
         often = {f"{what}_strategy": "steps" for what in ("save", "eval", "logging") if f"{what}_steps" in given}
         return ({"logging_strategy": "steps"} if given.get("report_to") else {}) | often | dict(given)
 
